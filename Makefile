@@ -1,0 +1,71 @@
+# Two commands set up a fresh machine that has Go: `make demo` and `make test`.
+
+GO      ?= go
+BIN     := bin
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w'
+SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devvault/*' -not -path './tools/*') go.mod go.sum
+# The race detector needs cgo and a C compiler; without one the tests still run.
+RACE    := $(if $(shell command -v gcc),-race)
+FUZZTIME ?= 5s
+
+.PHONY: build demo demo-vault test test-long check lint bench vault fuzz clean
+
+build: $(BIN)/secretboot
+
+$(BIN)/secretboot: $(SOURCES)
+	$(BUILD) -o $@ .
+
+# The main job on an embedded development source: needs only Go.
+demo: build
+	@sh examples/quickstart/demo.sh $(BIN)/secretboot
+
+# The same on a real Vault: `vault` or `bao` on PATH, else the one we build.
+demo-vault: build
+	@command -v vault >/dev/null || command -v bao >/dev/null || $(MAKE) --no-print-directory vault
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" sh examples/quickstart/demo-vault.sh $(BIN)/secretboot
+
+VAULT_PLUGINS := $(BIN)/plugins/kubernetes $(BIN)/plugins/postgresql-database-plugin
+VAULT_BUILD   := cd devvault && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+
+vault: $(BIN)/vault $(VAULT_PLUGINS)
+
+$(BIN)/vault: devvault/go.mod devvault/go.sum
+	@echo 'building the Vault server for the tests: 2 to 8 minutes, this once' >&2
+	$(VAULT_BUILD) -tags minimal -o ../$@ github.com/hashicorp/vault
+
+# After the server, whose packages they share; with -dev-plugin-dir=bin/plugins.
+$(BIN)/plugins/kubernetes: $(BIN)/vault
+	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes
+
+$(BIN)/plugins/postgresql-database-plugin: $(BIN)/vault
+	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin
+
+test: build vault check
+	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...
+	cd bench && $(GO) vet ./... && $(GO) test ./...
+
+# What runs in seconds and needs no server.
+check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt' >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+# golangci-lint is heavy: it is used where it is installed, see .golangci.yml.
+lint:
+	golangci-lint run
+
+bench: build vault
+	cd bench && $(GO) build -o ../$(BIN)/bench . && ../$(BIN)/bench $(BENCHFLAGS)
+
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+test-long: test
+	$(MAKE) fuzz FUZZTIME=60s
+
+clean:
+	rm -rf $(BIN)

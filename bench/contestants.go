@@ -1,0 +1,271 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// contestant is one way to bootstrap.
+type contestant struct {
+	name   string
+	binary func(options) string
+	note   string // what a reader must know to compare
+	// command writes the configuration of one run and gives its command line
+	// (without the binary) and environment.
+	command func(job) (args, env []string, err error)
+	proof   proof
+}
+
+// proof is how we know that a run delivered.
+type proof uint8
+
+const (
+	// proofFiles: the files are there after the run.
+	proofFiles proof = iota
+	// proofCommand: what was delivered is gone when the command ends, so a run
+	// before the measured ones has a command that keeps a copy. The measured ones
+	// run true, must exit with 0, and must have made all the requests.
+	proofCommand
+	// proofEnv: the same, with variables.
+	proofEnv
+)
+
+// job is one run of a contestant.
+type job struct {
+	conf   string // folder for the configuration, not looked at afterwards
+	out    string // folder that files are delivered to; exists
+	copy   string // folder for what a proving command saw; "" when the command is true
+	addr   string // URL of the proxy
+	token  string // a token made beforehand
+	server *server
+	n      int
+}
+
+// contestants lists them in the order of the report.
+func contestants() []contestant {
+	ours := func(o options) string { return o.secretboot }
+	vault := func(o options) string { return o.vault }
+	built := func(name string) func(options) string {
+		return func(o options) string { return filepath.Join(o.bin, name) }
+	}
+	return []contestant{
+		{
+			name: "floor", binary: built("floor"), command: floor,
+			note: "the least there is to do: log in, read in parallel over 16 connections, write 0400 files, revoke",
+		},
+		{
+			name: "secretboot-init", binary: ours, command: secretbootInit,
+			note: "`secretboot init`: files; revokes its token",
+		},
+		{
+			name: "secretboot-run", binary: ours, command: secretbootRun, proof: proofCommand,
+			note: "`secretboot run -- true`: files; shreds them and revokes when the command ends",
+		},
+		{
+			name: "secretboot-env", binary: ours, command: secretbootEnv, proof: proofEnv,
+			note: "`secretboot run -- true`: environment variables",
+		},
+		{
+			name: "agent", binary: vault, command: agentTemplate,
+			note: "`vault agent` with `exit_after_auth`: files; leaves its token alive",
+		},
+		{
+			name: "agent-exec", binary: vault, command: agentExec, proof: proofEnv,
+			note: "`vault agent` with `exec { command = [\"true\"] }`: environment variables; leaves its token alive. " +
+				"It waits 2 s for further changes before it starts the command",
+		},
+		{
+			name: "consul-template", binary: built("consul-template"), command: consulTemplate,
+			note: "`consul-template -once`: files. It has no AppRole login and is given a token made beforehand " +
+				"(one request fewer), which it leaves alive; `renew_token` is off",
+		},
+	}
+}
+
+func names() []string {
+	var all []string
+	for _, c := range contestants() {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// text is the template of secret i, in the language all but the floor share.
+func text(i int) string {
+	return fmt.Sprintf(`{{ with secret "secret/data/bench/%d" }}{{ .Data.data.value }}{{ end }}`, i)
+}
+
+// variable is the name of secret i in an environment.
+func variable(i int) string { return "BENCH_" + strconv.Itoa(i) }
+
+func floor(j job) (args, env []string, err error) {
+	return []string{j.out, strconv.Itoa(j.n)}, j.credentials(), nil
+}
+
+func secretbootInit(j job) (args, env []string, err error) {
+	path, err := j.write("secretboot.yaml", secretbootFiles(j))
+	return []string{"init", "-c", path, "--dir", j.out}, j.credentials(), err
+}
+
+func secretbootRun(j job) (args, env []string, err error) {
+	path, err := j.write("secretboot.yaml", secretbootFiles(j))
+	args = []string{"run", "-c", path, "--dir", j.out, "--", "/bin/true"}
+	if j.copy != "" {
+		args = append(args[:len(args)-1], "/bin/cp", "-RLp", j.out+"/.", j.copy)
+	}
+	return args, j.credentials(), err
+}
+
+func secretbootEnv(j job) (args, env []string, err error) {
+	var b strings.Builder
+	b.WriteString("env:\n")
+	for i := range j.n {
+		fmt.Fprintf(&b, "  %s: secret/data/bench/%d#value\n", variable(i), i)
+	}
+	path, err := j.write("secretboot.yaml", b.String())
+	args = append([]string{"run", "-c", path, "--dir", j.out, "--"}, j.envCommand()...)
+	return args, j.credentials(), err
+}
+
+func secretbootFiles(j job) string {
+	var b strings.Builder
+	b.WriteString("files:\n")
+	for i := range j.n {
+		fmt.Fprintf(&b, "  - path: \"%d\"\n    template: '%s'\n", i, text(i))
+	}
+	return b.String()
+}
+
+// credentials gives the AppRole login in the environment.
+func (j job) credentials() []string {
+	return []string{"VAULT_ADDR=" + j.addr, "VAULT_ROLE_ID=" + j.server.roleID, "VAULT_SECRET_ID=" + j.server.secretID}
+}
+
+func agentTemplate(j job) (args, env []string, err error) {
+	var b strings.Builder
+	b.WriteString("exit_after_auth = true\n")
+	for i := range j.n {
+		fmt.Fprintf(&b, "template {\n  contents = %q\n  destination = %q\n  perms = \"0400\"\n}\n",
+			text(i), filepath.Join(j.out, strconv.Itoa(i)))
+	}
+	return agent(j, b.String())
+}
+
+func agentExec(j job) (args, env []string, err error) {
+	var b strings.Builder
+	for i := range j.n {
+		fmt.Fprintf(&b, "env_template %q {\n  contents = %q\n}\n", variable(i), text(i))
+	}
+	b.WriteString("exec {\n  command = [")
+	for _, arg := range j.envCommand() {
+		fmt.Fprintf(&b, "%q, ", arg)
+	}
+	b.WriteString("]\n  restart_on_secret_changes = \"never\"\n}\n")
+	return agent(j, b.String())
+}
+
+// agent adds to a Vault Agent configuration what both modes need.
+func agent(j job, rest string) (args, env []string, err error) {
+	role, err := j.write("role_id", j.server.roleID)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := j.write("secret_id", j.server.secretID)
+	if err != nil {
+		return nil, nil, err
+	}
+	conf, err := j.write("agent.hcl", fmt.Sprintf(`vault {
+  address = %q
+}
+auto_auth {
+  method {
+    type = "approle"
+    config = {
+      role_id_file_path                   = %q
+      secret_id_file_path                 = %q
+      remove_secret_id_file_after_reading = false
+    }
+  }
+}
+template_config {
+  exit_on_retry_failure = true
+}
+`, j.addr, role, secret)+rest)
+	return []string{"agent", "-config=" + conf}, nil, err
+}
+
+func consulTemplate(j job) (args, env []string, err error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "vault {\n  address = %q\n  renew_token = false\n}\n", j.addr)
+	for i := range j.n {
+		fmt.Fprintf(&b, "template {\n  contents = %q\n  destination = %q\n  perms = 0400\n}\n",
+			text(i), filepath.Join(j.out, strconv.Itoa(i)))
+	}
+	conf, err := j.write("consul-template.hcl", b.String())
+	return []string{"-once", "-config", conf}, []string{"VAULT_TOKEN=" + j.token}, err
+}
+
+// envCommand is what contestants start that deliver variables.
+func (j job) envCommand() []string {
+	if j.copy == "" {
+		return []string{"/bin/true"}
+	}
+	return []string{"/bin/sh", "-c", "env >" + filepath.Join(j.copy, "env")}
+}
+
+func (j job) write(name, content string) (string, error) {
+	path := filepath.Join(j.conf, name)
+	return path, os.WriteFile(path, []byte(content), 0o600)
+}
+
+// check compares what a run left, or its proving command saw, with the server.
+func (j job) check(p proof) error {
+	switch {
+	case p == proofFiles:
+		return j.checkFiles(j.out)
+	case p == proofCommand && j.copy != "":
+		return j.checkFiles(j.copy)
+	case p == proofEnv && j.copy != "":
+		return j.checkEnv()
+	}
+	for i := range j.n {
+		if _, err := os.Stat(filepath.Join(j.out, strconv.Itoa(i))); err == nil {
+			return fmt.Errorf("file %d is still there", i)
+		}
+	}
+	return nil
+}
+
+func (j job) checkFiles(dir string) error {
+	for i := range j.n {
+		path := filepath.Join(dir, strconv.Itoa(i))
+		got, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if string(got) != j.server.values[i] || info.Mode().Perm() != 0o400 {
+			return fmt.Errorf("file %d has the wrong content (%d bytes) or mode (%v)", i, len(got), info.Mode())
+		}
+	}
+	return nil
+}
+
+func (j job) checkEnv() error {
+	env, err := os.ReadFile(filepath.Join(j.copy, "env"))
+	if err != nil {
+		return err
+	}
+	for i := range j.n {
+		if !strings.Contains("\n"+string(env), "\n"+variable(i)+"="+j.server.values[i]+"\n") {
+			return fmt.Errorf("variable %s is missing or wrong", variable(i))
+		}
+	}
+	return nil
+}

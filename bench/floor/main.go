@@ -1,0 +1,65 @@
+// Command floor is the least that any bootstrap has to do: log in through AppRole, read N secrets
+// of KV version 2 over at most 16 connections, write each to a 0400 file, revoke the token.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+type answer struct {
+	Auth struct {
+		Token string `json:"client_token"`
+	}
+	Data struct{ Data struct{ Value string } }
+}
+
+func main() { // floor DIR N
+	const connections = 16
+	http.DefaultTransport = &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
+	login := fmt.Sprintf(`{"role_id": %q, "secret_id": %q}`, os.Getenv("VAULT_ROLE_ID"), os.Getenv("VAULT_SECRET_ID"))
+	token := call("POST", "auth/approle/login", "", login).Auth.Token
+	var reads sync.WaitGroup
+	for i := range must(strconv.Atoi(os.Args[2])) {
+		reads.Go(func() {
+			name := strconv.Itoa(i)
+			value := call("GET", "secret/data/bench/"+name, token, "").Data.Data.Value
+			check(os.WriteFile(os.Args[1]+"/"+name, []byte(value), 0o400))
+		})
+	}
+	reads.Wait()
+	call("POST", "auth/token/revoke-self", token, "")
+}
+
+func call(method, path, token, body string) (a answer) {
+	req := must(http.NewRequest(method, os.Getenv("VAULT_ADDR")+"/v1/"+path, strings.NewReader(body)))
+	req.Header.Set("X-Vault-Token", token)
+	resp := must(http.DefaultClient.Do(req))
+	defer resp.Body.Close()
+	switch text := must(io.ReadAll(resp.Body)); resp.StatusCode {
+	case http.StatusOK:
+		check(json.Unmarshal(text, &a))
+	case http.StatusNoContent:
+	default:
+		log.Fatalf("floor: %s %s: %s", method, path, resp.Status)
+	}
+	return a
+}
+
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatalln("floor:", err)
+	}
+}

@@ -1,0 +1,175 @@
+// Package bootstrap is the pipeline: it carries out a plan.
+//
+//	New:  everything that needs no network is checked, all problems together
+//	Run:  log in, read in parallel, render, stage, switch once
+//	Held: what a good run leaves behind, with one owner that cleans it up
+//
+// It is all or nothing: when any part fails, nothing becomes visible, what was
+// staged is shredded, and the token that we got is revoked.
+//
+// Vault, the sink and the target process are seen through interfaces, so the
+// order of events can be tested without any of them.
+package bootstrap
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// Vault is one server seen as one identity; package vault has two.
+type Vault interface {
+	// Login gets a token.
+	Login(ctx context.Context) error
+	// Generation gives a function that carries out reads, each path once; body
+	// is for a write. It may be called from several goroutines at once.
+	Generation() func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error)
+	// HasLeases reports whether what was read ends with the token.
+	HasLeases() bool
+	// Close revokes what we own. It may be called twice.
+	Close(ctx context.Context) error
+}
+
+// Sink is where files go; package volume has the real one.
+type Sink interface {
+	// Dir is the absolute path of the folder.
+	Dir() string
+	// Check tells whether a file of this path could be delivered.
+	Check(path string) error
+	// Stage writes a file where nobody looks for it yet.
+	Stage(f plan.File, content secret.Value) error
+	// Commit makes all staged files visible at once.
+	Commit() error
+	// Deliver leaves the files to whoever comes after us.
+	Deliver() error
+	// Shred destroys what was staged or committed. It may be called twice.
+	Shred() error
+}
+
+// Target is the process that the secrets are for; exec.go has it.
+type Target interface {
+	// Check tells, before anything else is done, whether it can be started.
+	Check() error
+}
+
+// Deps are the parts of the world that a job works with. A factory is called
+// once, by New.
+type Deps struct {
+	Vault   func() (Vault, error)
+	Sink    func() (Sink, error)              // nil when the plan has no file
+	Target  Target                            // nil when there is none
+	Lookup  func(string) (string, bool)       // the environment, for templates
+	Resolve func(plan.Handle) ([]byte, error) // for defaults
+	Log     *slog.Logger
+}
+
+// Job is a plan that has passed every check that needs no network.
+type Job struct {
+	plan  plan.Plan
+	deps  Deps
+	vault Vault
+	sink  Sink
+	items []item
+}
+
+// New checks p and prepares the job. The problems of the plan, its templates,
+// the login, the sink and the target are reported together, in that order, as
+// plan.Problems. After an error nothing is left to clean up.
+func New(p plan.Plan, d Deps) (*Job, error) {
+	j := &Job{plan: p, deps: d}
+	var ps plan.Problems
+	ps.Add(p.Check())
+	items, err := compile(p)
+	j.items = items
+	ps.Add(err)
+	j.vault, err = d.Vault()
+	ps.Add(err)
+	if d.Sink != nil {
+		ps.Add(j.openSink())
+	}
+	if d.Target != nil {
+		ps.Add(d.Target.Check())
+	}
+	if err := ps.Err(); err != nil {
+		if j.sink != nil {
+			ps.Add(j.sink.Shred())
+		}
+		return nil, ps
+	}
+	return j, nil
+}
+
+// openSink opens the sink and asks it about every path known so far.
+func (j *Job) openSink() error {
+	sink, err := j.deps.Sink()
+	if err != nil {
+		return err
+	}
+	j.sink = sink
+	var ps plan.Problems
+	for _, f := range j.plan.Files {
+		if err := sink.Check(f.Path); err != nil {
+			ps.Add(at(err, f.Origin))
+		}
+	}
+	return ps.Err()
+}
+
+// Run carries the job out. The error is a *plan.Problem, plan.Problems, or the
+// cause of ctx; after an error nothing is left behind.
+func (j *Job) Run(ctx context.Context) (*Held, error) {
+	held := &Held{vault: j.vault, sink: j.sink, log: j.deps.Log}
+	if err := j.deliver(ctx, held); err != nil {
+		if closeErr := held.Close(ctx); closeErr != nil {
+			j.deps.Log.Warn("clean-up", slog.String("problem", closeErr.Error()))
+		}
+		return nil, err
+	}
+	return held, nil
+}
+
+// deliver is the straight way from login to the switch.
+func (j *Job) deliver(ctx context.Context, held *Held) error {
+	if err := j.vault.Login(ctx); err != nil {
+		return err
+	}
+	outputs, err := j.gather(ctx)
+	defer wipe(outputs)
+	if err != nil {
+		return err
+	}
+	if err := checkTogether(outputs); err != nil {
+		return err
+	}
+	for _, out := range outputs {
+		if out.name != "" {
+			held.Env = append(held.Env, Variable{Name: out.name, Value: out.content})
+			continue
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := j.sink.Stage(out.file, out.content); err != nil {
+			return at(err, out.file.Origin)
+		}
+	}
+	if j.sink == nil {
+		return nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return j.sink.Commit()
+}
+
+// wipe overwrites the content of files once it is staged. What the target's
+// environment needs is wiped by Held.Close.
+func wipe(outputs []output) {
+	for _, out := range outputs {
+		if out.name == "" {
+			out.content.Wipe()
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package declare_test
+
+import (
+	"io"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+func TestEnvironment(t *testing.T) {
+	home := fstest.MapFS{"home/u/.vault-token": {Data: []byte("CANARY\n")}}
+	emptyToken := fstest.MapFS{"home/u/.vault-token": {Data: []byte("\n")}}
+	for _, tt := range []struct {
+		name  string
+		vars  map[string]string
+		files fstest.MapFS
+		want  string // of dump, without origins; or the problems
+	}{
+		{"nothing", nil, nil, ""},
+		{"empty is unset", map[string]string{"VAULT_ADDR": "", "VAULT_TOKEN": "", "VAULT_SKIP_VERIFY": ""}, nil, ""},
+		{"agent wins", map[string]string{"VAULT_ADDR": "https://a", "VAULT_AGENT_ADDR": "https://b"}, nil,
+			"Vault.Address = \"https://b\" @ VAULT_AGENT_ADDR\n"},
+		{"proxy", map[string]string{"VAULT_HTTP_PROXY": "http://a", "VAULT_PROXY_ADDR": "http://b"}, nil,
+			"Vault.Proxy = \"http://b\" @ VAULT_PROXY_ADDR\n"},
+		{"tls", map[string]string{
+			"VAULT_CACERT": "ca", "VAULT_CACERT_BYTES": "pem", "VAULT_CAPATH": "dir", "VAULT_CLIENT_CERT": "c", "VAULT_CLIENT_KEY": "k",
+			"VAULT_TLS_SERVER_NAME": "n", "VAULT_SKIP_VERIFY": "false", "VAULT_NAMESPACE": "ns",
+		}, nil, `Vault.Namespace = "ns" @ VAULT_NAMESPACE
+Vault.TLS.CACert = "ca" @ VAULT_CACERT
+Vault.TLS.CACertPEM = "pem" @ VAULT_CACERT_BYTES
+Vault.TLS.CAPath = "dir" @ VAULT_CAPATH
+Vault.TLS.ClientCert = "c" @ VAULT_CLIENT_CERT
+Vault.TLS.ClientKey = "k" @ VAULT_CLIENT_KEY
+Vault.TLS.ServerName = "n" @ VAULT_TLS_SERVER_NAME
+Vault.TLS.SkipVerify = false @ VAULT_SKIP_VERIFY
+`},
+		{"bad bool", map[string]string{"VAULT_SKIP_VERIFY": "CANARY"}, nil,
+			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)"},
+		{"yes is no bool", map[string]string{"VAULT_SKIP_VERIFY": "yes"}, nil,
+			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)"},
+		{"token beats helper", map[string]string{"VAULT_TOKEN": "CANARY"}, home,
+			"Login.Inputs[token].Kind = 0x1\nLogin.Inputs[token].Name = \"VAULT_TOKEN\"\n"},
+		{"helper", nil, home, "Login.Inputs[token_helper].Kind = 0x2\nLogin.Inputs[token_helper].Name = \"/home/u/.vault-token\"\n"},
+		{"empty helper", nil, emptyToken, "Ignored[0].What = \"/home/u/.vault-token\"\nIgnored[0].Why = \"the file is empty\"\n"},
+		{"files are relative to the working folder", map[string]string{"VAULT_ROLE_ID": "CANARY", "VAULT_SECRET_ID_FILE": "sid"}, home,
+			"Login.Inputs[role_id].Kind = 0x1\nLogin.Inputs[role_id].Name = \"VAULT_ROLE_ID\"\n" +
+				"Login.Inputs[secret_id].Kind = 0x2\nLogin.Inputs[secret_id].Name = \"/work/sid\"\n"},
+		{"ambiguous", map[string]string{"VAULT_TOKEN": "CANARY", "VAULT_TOKEN_FILE": "/x", "VAULT_SECRET_ID": "a", "VAULT_SECRET_ID_FILE": "b"}, nil,
+			"variable VAULT_TOKEN_FILE: VAULT_TOKEN is set as well, so it is not clear which one counts (declared at VAULT_TOKEN_FILE); unset one of the two\n" +
+				"variable VAULT_SECRET_ID_FILE: VAULT_SECRET_ID is set as well, so it is not clear which one counts (declared at VAULT_SECRET_ID_FILE); unset one of the two"},
+		{"ignored", map[string]string{"VAULT_CLIENT_TIMEOUT": "5s"}, nil,
+			"Ignored[0].What = \"VAULT_CLIENT_TIMEOUT\"\nIgnored[0].Why = \"it bounds one request; use timeout, which bounds the whole start\"\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := declare.Input{Open: open(tt.files), Lookup: lookup(tt.vars), Home: "/home/u", Cwd: "/work"}
+			p, found, err := declare.Environment{}.Declare(in)
+			got := withoutOrigins(dump(p))
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
+			}
+			if want := err != nil || len(p.Login.Inputs) > 0 || strings.Contains(got, "@") || strings.Contains(got, "TIMEOUT"); found != want {
+				t.Errorf("found is %v", found)
+			}
+			if strings.Contains(got, "CANARY") {
+				t.Error("a value is shown")
+			}
+		})
+	}
+}
+
+func withoutOrigins(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if !strings.Contains(line, "Origin = ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func TestEnvironmentUnreadableHelper(t *testing.T) {
+	in := declare.Input{Home: "/root", Open: func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission }}
+	p, found, err := declare.Environment{}.Declare(in)
+	if err != nil || found || len(p.Ignored) != 1 || p.Ignored[0].Why != "we may not read the file" {
+		t.Errorf("%v, %v, %+v", found, err, p.Ignored)
+	}
+}
+
+func TestReferences(t *testing.T) {
+	for _, tt := range []struct{ entry, want string }{
+		{"A=vault:secret/data/db#password", "A: secret/data/db#password 0"},
+		{"A=vault:secret/data/db#password#3", "A: secret/data/db#password 3"},
+		{"A=vault:secret/db", "A: secret/db# 0"},
+		{"A=plain", ""},
+		{"A=", ""},
+		{"=vault:a/b#c", ""},
+		{"broken", ""},
+		{"A=vault:v1:abcd/ef#g==", ""},
+		{"IMAGE=vault:1.21", ""},
+		{"VAULT_TOKEN=vault:a/b#c", ""},
+		{"SECRETBOOT_X=vault:a/b#c", ""},
+		{"A=xvault:a/b#c", ""},
+		{"A=vault:CANARY/x#", `variable "A": the reference is wrong: the field after # is empty (declared at A); write vault:PATH#FIELD`},
+		{"A=vault:CANARY/../x#y", `variable "A": the reference is wrong: the path has an empty, . or .. element (declared at A); write vault:PATH#FIELD`},
+		{"A=vault:a#b#CANARY", `variable "A": the reference is wrong: the version must be a whole number from 1 (declared at A); write vault:PATH#FIELD`},
+		{"A=vault:a/b#${ .CANARY }", `variable "A": a template (${…}) in a reference is not supported yet (declared at A); see --from env`},
+		{"A=>>vault:a/b#CANARY", `variable "A": writing to Vault (>>vault:) is not supported yet (declared at A); see --from env`},
+	} {
+		p, found, err := declare.References{}.Declare(declare.Input{Environ: []string{tt.entry}})
+		got := ""
+		for _, e := range p.Env {
+			r := e.Source.Ref
+			got = e.Name + ": " + r.Read.Path + "#" + r.Field + " " + string(rune('0'+r.Read.Version))
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want || found != (tt.want != "") {
+			t.Errorf("%s: %q, found %v; want %q", tt.entry, got, found, tt.want)
+		}
+		if plan.CodeOf(err) != plan.CodeConfig && err != nil {
+			t.Errorf("%s: code %d", tt.entry, plan.CodeOf(err))
+		}
+	}
+}
+
+func TestReferencesAllProblems(t *testing.T) {
+	_, _, err := declare.References{}.Declare(declare.Input{Environ: []string{"A=vault:a/b#", "B=vault:a/b#c", "C=>>vault:x"}})
+	if n := strings.Count(err.Error(), "\n") + 1; n != 2 {
+		t.Errorf("%d problems: %v", n, err)
+	}
+}
+
+func TestFileAndEnvFlags(t *testing.T) {
+	for _, tt := range []struct{ arg, want string }{
+		{"a/b=secret/app#key", "a/b secret/app#key"},
+		{"a=vault:secret/app", "a secret/app#"},
+		{"a=secret/app#k=v", "a secret/app#k=v"},
+		{"a", "it must be"},
+		{"=secret/app", "it must be"},
+		{"a=", "it must be"},
+		{"a=CANARY/app#", `the reference for "a" is wrong: the field after # is empty`},
+	} {
+		f, fileErr := declare.ParseFileFlag(tt.arg, plan.Origin{At: "--file"})
+		e, envErr := declare.ParseEnvFlag(tt.arg, plan.Origin{At: "--env"})
+		if fileErr == nil {
+			if got := f.Path + " " + f.Source.Ref.Read.Path + "#" + f.Source.Ref.Field; got != tt.want || f.Origin.At != "--file" {
+				t.Errorf("%s: %s at %s", tt.arg, got, f.Origin)
+			}
+			if e.Name != f.Path || e.Origin.At != "--env" || e.Source.Ref.Read.Origin.At != "--env" {
+				t.Errorf("%s: %+v", tt.arg, e)
+			}
+			continue
+		}
+		for _, err := range []error{fileErr, envErr} {
+			if err == nil || plan.CodeOf(err) != plan.CodeUsage || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("%s: %v", tt.arg, err)
+			}
+		}
+	}
+}
+
+func TestTemplateFlag(t *testing.T) {
+	in := declare.Input{Cwd: "/work", Open: open(fstest.MapFS{"work/a.tmpl": {Data: []byte("text")}})}
+	f, err := declare.ParseTemplateFlag(in, "a.tmpl:out/a.conf", plan.Origin{At: "--template"})
+	if err != nil || f.Path != "out/a.conf" || f.Source.Template.Text != "text" || f.Source.Template.Name != "a.tmpl" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for arg, code := range map[string]plan.Code{
+		"a.tmpl": plan.CodeUsage, ":x": plan.CodeUsage, "a.tmpl:": plan.CodeUsage, "a:b:c": plan.CodeUsage, "no:x": plan.CodeConfig,
+	} {
+		if _, err := declare.ParseTemplateFlag(in, arg, plan.Origin{At: "--template"}); err == nil || plan.CodeOf(err) != code {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	big := strings.Repeat("CANARY", declare.MaxFile/6+1)
+	in := declare.Input{
+		Cwd:    "/work",
+		Lookup: lookup(map[string]string{"SET": "value\n", "EMPTY": ""}),
+		Open: open(fstest.MapFS{
+			"work/lf": {Data: []byte("a\n")}, "work/crlf": {Data: []byte("a\r\n")}, "work/two": {Data: []byte("a\n\n")},
+			"work/cr": {Data: []byte("a\r")}, "work/none": {Data: []byte("a")}, "work/empty": {}, "work/newline": {Data: []byte("\n")},
+			"work/big": {Data: []byte(big)}, "work/full": {Data: []byte(big[:declare.MaxFile])},
+			"work/c.yaml":   {Data: []byte("vault: { auth: { secret_id: s3, jwt: [CANARY] } }\n")},
+			"work/bad.yaml": {Data: []byte("vault: 'CANARY\n")},
+		}),
+	}
+	key := func(file, name string) plan.Handle {
+		return plan.Handle{Kind: plan.HandleKey, File: file, Name: name}
+	}
+	file := func(name string) plan.Handle { return plan.Handle{Kind: plan.HandleFile, Name: name} }
+	env := func(name string) plan.Handle { return plan.Handle{Kind: plan.HandleEnv, Name: name} }
+	for _, tt := range []struct {
+		h         plan.Handle
+		want, why string
+	}{
+		{env("SET"), "value\n", ""},
+		{env("EMPTY"), "", "env:EMPTY: the variable is not set or empty"},
+		{env("UNSET"), "", "env:UNSET: the variable is not set or empty"},
+		{file("lf"), "a", ""},
+		{file("/work/crlf"), "a", ""},
+		{file("two"), "a\n", ""},
+		{file("cr"), "a\r", ""},
+		{file("none"), "a", ""},
+		{file("full"), big[:declare.MaxFile], ""},
+		{file("empty"), "", "file:empty: it is empty"},
+		{file("newline"), "", "file:newline: it is empty"},
+		{file("absent"), "", "file:absent: there is no such file"},
+		{file("big"), "", "file:big: the file is larger than 1048576 bytes"},
+		{key("c.yaml", "vault.auth.secret_id"), "s3", ""},
+		{key("c.yaml", "vault.auth.jwt"), "", "the key is no longer there"},
+		{key("c.yaml", "vault.auth.token"), "", "the key is no longer there"},
+		{key("bad.yaml", "vault.auth.token"), "", "no longer valid"},
+		{key("gone.yaml", "vault.auth.token"), "", "there is no such file"},
+		{plan.Handle{Kind: plan.HandleText, Name: "open"}, "open", ""},
+		{plan.Handle{Kind: plan.HandleText}, "", ""},
+		{plan.Handle{}, "", "nothing says where it is"},
+	} {
+		got, err := declare.Resolve(in, tt.h)
+		if string(got) != tt.want || (err == nil) != (tt.why == "") {
+			t.Errorf("%s: %.40q, %v", tt.h, got, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), tt.why) || strings.Contains(err.Error(), "CANARY") || plan.CodeOf(err) != plan.CodeConfig) {
+			t.Errorf("%s: %v", tt.h, err)
+		}
+	}
+}
+
+func TestConfigUnreadable(t *testing.T) {
+	big := []byte("# " + strings.Repeat("x", declare.MaxFile))
+	in := declare.Input{Cwd: "/work", Open: open(fstest.MapFS{"work/big.yaml": {Data: big}})}
+	for path, why := range map[string]string{"big.yaml": "larger than", "gone.yaml": "there is no such file"} {
+		_, found, err := declare.Config{Path: path}.Declare(in)
+		if found || err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), path) || plan.CodeOf(err) != plan.CodeConfig {
+			t.Errorf("%s: %v, %v", path, found, err)
+		}
+	}
+	if _, found, err := (declare.Config{}).Declare(in); found || err != nil {
+		t.Errorf("no path: %v, %v", found, err)
+	}
+}
+
+// TestInlineInputRoundTrip follows a secret in the file to its text.
+func TestInlineInputRoundTrip(t *testing.T) {
+	in := declare.Input{Cwd: "/work", Open: open(fstest.MapFS{"work/c.yaml": {Data: []byte("vault: {auth: {token: CANARY}}")}})}
+	p, _, err := declare.Config{Path: "c.yaml"}.Declare(in)
+	if err != nil || strings.Contains(dump(p), "CANARY") {
+		t.Fatalf("%v\n%s", err, dump(p))
+	}
+	got, err := declare.Resolve(in, p.Login.Inputs["token"])
+	if err != nil || string(got) != "CANARY" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{
+		"version: 1\nfiles: [{path: a, secret: s/a#b, mode: 0400}]\n", "a: &a [*a]\n", "? {a: b}\n: c\n", "- - - -", "env: {A: 'x", "\xff",
+		"files:\n  - &b {path: a}\n  - <<: [*b, *b]\n", "run: {command: [a]}\n---\n", "vault: {kv: {1: 2, ~: auto}}", "*a : b", "!!str a: b", "{a: {b: }}",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > declare.MaxFile {
+			return
+		}
+		in := declare.Input{Cwd: "/", Open: open(fstest.MapFS{strings.TrimPrefix(configPath, "/"): {Data: []byte(text)}})}
+		p, _, err := declare.Config{Path: configPath}.Declare(in)
+		if err != nil {
+			checkProblems(t, err)
+			return
+		}
+		_ = p.Check()
+		for _, h := range p.Login.Inputs {
+			if _, err := declare.Resolve(in, h); h.Kind == plan.HandleKey && err != nil {
+				t.Errorf("a key that was declared cannot be found: %v", err)
+			}
+		}
+	})
+}

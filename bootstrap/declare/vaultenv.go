@@ -1,0 +1,178 @@
+package declare
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+const environmentName = "environment"
+
+// TokenHelper is the login input that stands for ~/.vault-token, the file that
+// `vault login` leaves. It is declared only when the environment gives no
+// other input, so that a login may still prefer what a higher rank declares.
+const TokenHelper = "token_helper"
+
+// Environment is the front for the variables of the vault command, with their
+// meaning there, and for the login inputs VAULT_TOKEN, VAULT_ROLE_ID and
+// VAULT_SECRET_ID, each also as …_FILE. An empty variable is not set.
+//
+// https://developer.hashicorp.com/vault/docs/commands#configure-environment-variables
+type Environment struct{}
+
+// Name gives environment.
+func (Environment) Name() string { return environmentName }
+
+// Declare reads the variables. Problems have CodeConfig: VAULT_SKIP_VERIFY
+// that is no boolean, and an input that is given in two ways.
+func (Environment) Declare(in Input) (plan.Plan, bool, error) {
+	e := environment{in: in}
+	e.server()
+	e.tls()
+	e.login()
+	e.ignored()
+	return e.plan, e.found || len(e.problems) > 0, e.problems.Err()
+}
+
+type environment struct {
+	in       Input
+	plan     plan.Plan
+	problems plan.Problems
+	found    bool
+}
+
+func variableOrigin(name string) plan.Origin {
+	return plan.Origin{Front: environmentName, At: name}
+}
+
+// text fills a setting from the first of the variables that is set.
+func (e *environment) text(to *plan.Setting[string], names ...string) {
+	for _, name := range names {
+		if v, ok := e.in.variable(name); ok {
+			*to = plan.Set(v, variableOrigin(name))
+			e.found = true
+			return
+		}
+	}
+}
+
+// server: VAULT_AGENT_ADDR wins over VAULT_ADDR, and VAULT_PROXY_ADDR over
+// VAULT_HTTP_PROXY, as in Vault's own client.
+func (e *environment) server() {
+	v := &e.plan.Vault
+	e.text(&v.Address, "VAULT_AGENT_ADDR", "VAULT_ADDR")
+	e.text(&v.Namespace, "VAULT_NAMESPACE")
+	e.text(&v.Proxy, "VAULT_PROXY_ADDR", "VAULT_HTTP_PROXY")
+}
+
+func (e *environment) tls() {
+	t := &e.plan.Vault.TLS
+	e.text(&t.CACert, "VAULT_CACERT")
+	e.text(&t.CACertPEM, "VAULT_CACERT_BYTES")
+	e.text(&t.CAPath, "VAULT_CAPATH")
+	e.text(&t.ClientCert, "VAULT_CLIENT_CERT")
+	e.text(&t.ClientKey, "VAULT_CLIENT_KEY")
+	e.text(&t.ServerName, "VAULT_TLS_SERVER_NAME")
+	const skip = "VAULT_SKIP_VERIFY"
+	v, ok := e.in.variable(skip)
+	if !ok {
+		return
+	}
+	e.found = true
+	set, ok := parseBool(v)
+	if !ok {
+		e.fail(skip, "it must be true or false", "")
+		return
+	}
+	t.SkipVerify = plan.Set(set, variableOrigin(skip))
+}
+
+// parseBool knows the words that strconv.ParseBool knows, which is what the
+// vault command uses.
+func parseBool(s string) (set, ok bool) {
+	switch s {
+	case "1", "t", "T", "true", "TRUE", "True":
+		return true, true
+	case "0", "f", "F", "false", "FALSE", "False":
+		return false, true
+	}
+	return false, false
+}
+
+func (e *environment) fail(name, why, fix string) {
+	e.problems = append(e.problems, &plan.Problem{
+		Code: plan.CodeConfig, Origin: variableOrigin(name), What: "variable " + name, Why: why, Fix: fix,
+	})
+}
+
+func (e *environment) login() {
+	e.plan.Login.Inputs = map[string]plan.Handle{}
+	for _, input := range [][2]string{{"token", "VAULT_TOKEN"}, {"role_id", "VAULT_ROLE_ID"}, {"secret_id", "VAULT_SECRET_ID"}} {
+		e.input(input[0], input[1])
+	}
+	if len(e.plan.Login.Inputs) == 0 {
+		e.tokenHelper()
+	}
+	e.found = e.found || len(e.plan.Login.Inputs) > 0
+}
+
+func (e *environment) input(name, variable string) {
+	_, direct := e.in.variable(variable)
+	path, file := e.in.variable(variable + "_FILE")
+	switch {
+	case direct && file:
+		e.fail(variable+"_FILE", variable+" is set as well, so it is not clear which one counts", "unset one of the two")
+	case direct:
+		e.plan.Login.Inputs[name] = plan.Handle{Kind: plan.HandleEnv, Name: variable, Origin: variableOrigin(variable)}
+	case file:
+		e.plan.Login.Inputs[name] = plan.Handle{
+			Kind: plan.HandleFile, Name: e.in.absolute(path), Origin: variableOrigin(variable + "_FILE"),
+		}
+	}
+}
+
+// tokenHelper looks for ~/.vault-token. One that cannot be read is noted and
+// no error: most likely nobody counts on it.
+func (e *environment) tokenHelper() {
+	if e.in.Home == "" {
+		return
+	}
+	path := filepath.Join(e.in.Home, ".vault-token")
+	from := plan.Origin{Front: environmentName, At: path}
+	text, err := e.in.read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		e.ignore(path, reason(err), from)
+	case len(trimNewline(text)) == 0:
+		e.ignore(path, "the file is empty", from)
+	default:
+		e.plan.Login.Inputs[TokenHelper] = plan.Handle{Kind: plan.HandleFile, Name: path, Origin: from}
+	}
+	clear(text)
+}
+
+func (e *environment) ignore(what, why string, from plan.Origin) {
+	e.plan.Ignored = append(e.plan.Ignored, plan.Ignored{What: what, Why: why, Origin: from})
+}
+
+// ignored notes the variables of the vault command that have no meaning here.
+func (e *environment) ignored() {
+	for _, v := range []struct{ name, why string }{
+		{"VAULT_CLIENT_TIMEOUT", "it bounds one request; use timeout, which bounds the whole start"},
+		{"VAULT_MAX_RETRIES", "requests are repeated until timeout"},
+		{"VAULT_RATE_LIMIT", "use vault.connections to bound requests"},
+		{"VAULT_SRV_LOOKUP", "the address is used as it is"},
+		{"VAULT_DISABLE_REDIRECTS", "a redirect to another host is never followed"},
+		{"VAULT_HEADERS", "no headers but our own are sent"},
+		{"VAULT_WRAP_TTL", "answers are not wrapped"},
+		{"VAULT_MFA", "a login cannot ask a person"},
+	} {
+		if _, ok := e.in.variable(v.name); ok {
+			e.ignore(v.name, v.why, variableOrigin(v.name))
+			e.found = true
+		}
+	}
+}

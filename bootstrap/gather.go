@@ -1,0 +1,285 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+	"github.com/secretboot/secretboot/render"
+)
+
+// maxPasses bounds how often templates may ask for a path that they computed
+// from a secret read before.
+const maxPasses = 8
+
+// item is one declaration with its source made ready.
+type item struct {
+	file     *plan.File
+	set      *plan.FileSet
+	env      *plan.Env
+	envSet   *plan.EnvSet
+	program  *render.Program // nil: ref
+	ref      *plan.Ref
+	optional bool
+	origin   plan.Origin
+}
+
+// output is one file or variable with its content.
+type output struct {
+	file    plan.File
+	name    string // of a variable; "" for a file
+	content secret.Value
+	origin  plan.Origin
+}
+
+// compile makes the sources of a plan ready. All problems are reported together.
+func compile(p plan.Plan) ([]item, error) {
+	var ps plan.Problems
+	var items []item
+	add := func(it item, src plan.Source) {
+		if src.Template != nil {
+			program, err := render.Compile(*src.Template, it.origin)
+			ps.Add(err)
+			it.program = program
+		}
+		it.ref = src.Ref
+		items = append(items, it)
+	}
+	for i := range p.Files {
+		f := &p.Files[i]
+		add(item{file: f, optional: f.Optional, origin: f.Origin}, f.Source)
+	}
+	for i := range p.Sets {
+		s := &p.Sets[i]
+		add(item{set: s, optional: s.Ref.Read.Optional, origin: s.Origin}, plan.Source{Ref: &s.Ref})
+	}
+	for i := range p.Env {
+		e := &p.Env[i]
+		add(item{env: e, optional: e.Optional, origin: e.Origin}, e.Source)
+	}
+	for i := range p.EnvSets {
+		s := &p.EnvSets[i]
+		add(item{envSet: s, optional: s.Ref.Read.Optional, origin: s.Origin}, plan.Source{Ref: &s.Ref})
+	}
+	return items, ps.Err()
+}
+
+// Reads lists every read that can be known without reading: those of the
+// references and those with a literal path in a template. Each key is there
+// once, in the order declared. It is what `secretboot plan` shows.
+func Reads(p plan.Plan) ([]plan.Read, error) {
+	items, err := compile(p)
+	if err != nil {
+		return nil, err
+	}
+	var reads []plan.Read
+	seen := map[string]bool{}
+	for _, n := range firstNeeds(items) {
+		if !seen[n.Key()] {
+			seen[n.Key()] = true
+			reads = append(reads, n.Read)
+		}
+	}
+	return reads, nil
+}
+
+// firstNeeds is what can be read ahead.
+func firstNeeds(items []item) []render.Need {
+	var needs []render.Need
+	for _, it := range items {
+		if it.ref != nil {
+			needs = append(needs, render.Need{Read: readOf(it)})
+			continue
+		}
+		for _, r := range it.program.Reads() {
+			needs = append(needs, render.Need{Read: r})
+		}
+	}
+	return needs
+}
+
+// readOf is the read of a reference, with the place where it was declared.
+func readOf(it item) plan.Read {
+	r := it.ref.Read
+	if r.Origin == (plan.Origin{}) {
+		r.Origin = it.origin
+	}
+	return r
+}
+
+// gather reads and renders until no template lacks anything. Each path is read
+// once; all that is independent is read at the same time.
+func (j *Job) gather(ctx context.Context) ([]output, error) {
+	answers := render.Answers{}
+	read := j.vault.Generation()
+	needs := firstNeeds(j.items)
+	for range maxPasses {
+		fetch(ctx, read, needs, answers)
+		if err := context.Cause(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+		outputs, lacking, err := j.render(answers)
+		if err != nil || len(lacking) == 0 {
+			return outputs, err
+		}
+		needs = lacking
+	}
+	return nil, &plan.Problem{
+		Code: plan.CodeData, What: "template", Why: "asked " + strconv.Itoa(maxPasses) + " times for a path that it computed from what it had read before",
+		Fix: "name the paths literally where you can", Origin: needs[0].Read.Origin,
+	}
+}
+
+type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error)
+
+// fetch reads what answers does not have yet, all at the same time; the client
+// bounds how many requests are under way.
+func fetch(ctx context.Context, read readFunc, needs []render.Need, answers render.Answers) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	for _, n := range needs {
+		key := n.Key()
+		if _, ok := answers[key]; ok || asked[key] {
+			continue
+		}
+		asked[key] = true
+		wg.Go(func() {
+			s, err := read(ctx, n.Read, n.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[key] = render.Answer{Secret: s, Err: err}
+		})
+	}
+	wg.Wait()
+}
+
+// render makes every output. Its problems are collected; what templates lack
+// is reported only when there is no problem.
+func (j *Job) render(answers render.Answers) ([]output, []render.Need, error) {
+	var outputs []output
+	var lacking []render.Need
+	var ps plan.Problems
+	for _, it := range j.items {
+		outs, lacks, err := j.renderOne(it, answers)
+		if err != nil && it.optional && plan.CodeOf(err) == plan.CodeMissing {
+			continue
+		}
+		ps.Add(err)
+		outputs = append(outputs, outs...)
+		lacking = append(lacking, lacks...)
+	}
+	return outputs, lacking, condense(ps).Err()
+}
+
+func (j *Job) renderOne(it item, answers render.Answers) ([]output, []render.Need, error) {
+	if it.program != nil {
+		out, err := it.program.Execute(render.Input{Answers: answers, Lookup: j.deps.Lookup})
+		if err != nil || len(out.Lacking) > 0 {
+			return nil, out.Lacking, err
+		}
+		return []output{it.one(out.Bytes)}, nil, nil
+	}
+	ans := answers[render.Need{Read: readOf(it)}.Key()]
+	if ans.Err != nil {
+		return j.orDefault(it, ans.Err)
+	}
+	if it.set != nil || it.envSet != nil {
+		outs, err := it.many(ans.Secret)
+		return outs, nil, err
+	}
+	v, err := render.Reference(*it.ref, ans.Secret, it.origin)
+	if err != nil {
+		return j.orDefault(it, err)
+	}
+	return []output{it.one(v)}, nil, nil
+}
+
+// orDefault gives the declared default for a missing secret or field.
+func (j *Job) orDefault(it item, err error) ([]output, []render.Need, error) {
+	if it.ref.Default == nil || plan.CodeOf(err) != plan.CodeMissing {
+		return nil, nil, err
+	}
+	text, err := j.deps.Resolve(*it.ref.Default)
+	if err != nil {
+		return nil, nil, at(err, it.origin)
+	}
+	return []output{it.one(secret.New(text))}, nil, nil
+}
+
+// one is the single output of a file or variable.
+func (it item) one(v secret.Value) output {
+	if it.env != nil {
+		return output{name: it.env.Name, content: v, origin: it.origin}
+	}
+	return output{file: *it.file, content: v, origin: it.origin}
+}
+
+// many is the outputs of a set: one per field.
+func (it item) many(s secret.Secret) ([]output, error) {
+	fields, err := render.Fields(*it.ref, s, it.origin)
+	if err != nil {
+		return nil, err
+	}
+	var outs []output
+	for name, v := range fields {
+		if it.envSet != nil {
+			outs = append(outs, output{name: it.envSet.Prefix + name, content: v, origin: it.origin})
+			continue
+		}
+		f := plan.File{
+			Path: path.Join(it.set.Dir, name), Mode: it.set.Mode, Owner: it.set.Owner, Group: it.set.Group,
+			Refresh: it.set.Refresh, Origin: it.origin,
+		}
+		outs = append(outs, output{file: f, content: v, origin: it.origin})
+	}
+	slices.SortFunc(outs, func(a, b output) int {
+		if a.file.Path+a.name < b.file.Path+b.name {
+			return -1
+		}
+		return 1
+	})
+	return outs, nil
+}
+
+// checkTogether looks at all outputs at once: a set's files are known only
+// after reading.
+func checkTogether(outputs []output) error {
+	var p plan.Plan
+	for _, out := range outputs {
+		if out.name != "" {
+			p.Env = append(p.Env, plan.Env{Name: out.name, Source: anySource(), Origin: out.origin})
+			continue
+		}
+		f := out.file
+		f.Source = anySource()
+		p.Files = append(p.Files, f)
+	}
+	return p.Check()
+}
+
+// anySource satisfies the plan's own check for outputs whose source was used.
+func anySource() plan.Source { return plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "-"}}} }
+
+// condense keeps one line of several that say the same, such as one
+// unreachable server for a hundred secrets.
+func condense(ps plan.Problems) plan.Problems {
+	var out plan.Problems
+	seen := map[string]bool{}
+	for _, p := range ps {
+		key := p.Error()
+		if p.Code == plan.CodeUnavailable {
+			key = "unavailable"
+		}
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}

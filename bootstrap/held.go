@@ -1,0 +1,85 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// Variable is one variable for the target's environment.
+type Variable struct {
+	Name  string
+	Value secret.Value
+}
+
+// Held is what a good run leaves behind: files, a token, variables. It has one
+// owner, who calls Close or Release on every path.
+type Held struct {
+	Env []Variable
+
+	vault Vault
+	sink  Sink
+	log   *slog.Logger
+}
+
+// Dir is the folder that the files are in; "" when there are none.
+func (h *Held) Dir() string {
+	if h.sink == nil {
+		return ""
+	}
+	return h.sink.Dir()
+}
+
+// NeedsCare reports whether something has to be done when the target ends:
+// files to be shredded, leases to be revoked.
+func (h *Held) NeedsCare() bool { return h.sink != nil || h.vault.HasLeases() }
+
+// Release leaves the files to those who come after us. The token is revoked
+// unless a lease hangs on it: what was just delivered would stop working.
+func (h *Held) Release(ctx context.Context) error {
+	if h.sink != nil {
+		if err := h.sink.Deliver(); err != nil {
+			return errors.Join(err, h.Close(ctx))
+		}
+	}
+	if h.vault.HasLeases() {
+		h.log.Info("the token is kept, because leases hang on it")
+		return nil
+	}
+	h.revoke(ctx)
+	return nil
+}
+
+// Close shreds the files, then revokes what we own. It may be called twice. A
+// token that could not be revoked is a warning: it ends by itself.
+func (h *Held) Close(ctx context.Context) error {
+	for _, v := range h.Env {
+		v.Value.Wipe()
+	}
+	var err error
+	if h.sink != nil {
+		err = h.sink.Shred()
+	}
+	h.revoke(ctx)
+	return err
+}
+
+func (h *Held) revoke(ctx context.Context) {
+	if err := h.vault.Close(ctx); err != nil {
+		h.log.Warn("the token was not revoked", slog.String("problem", err.Error()))
+	}
+}
+
+// at adds where the cause was declared to a problem that does not say.
+func at(err error, o plan.Origin) error {
+	var p *plan.Problem
+	if errors.As(err, &p) && p.Origin == (plan.Origin{}) {
+		q := *p
+		q.Origin = o
+		return &q
+	}
+	return err
+}

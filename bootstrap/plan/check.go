@@ -1,0 +1,184 @@
+package plan
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Check finds what is wrong with the plan as it stands, before any request:
+// empty paths and names, paths that climb out of the sink, two declarations
+// for one path or variable, a file where another needs a folder, a source that
+// is not exactly one of template and reference, and modes beyond 0777.
+//
+// It returns Problems with CodeConfig, all of them. What only reading can show
+// (the names inside a FileSet or an EnvSet) is checked again after reading.
+func (p *Plan) Check() error {
+	c := checker{plan: p}
+	c.files()
+	c.sets()
+	c.folders()
+	c.env()
+	return c.problems.Err()
+}
+
+type checker struct {
+	plan     *Plan
+	problems Problems
+	taken    []place
+}
+
+// place is a path in the file system that a declaration lays claim to.
+type place struct {
+	path   string // absolute, or relative to a sink that is not chosen yet
+	name   string // as declared
+	folder bool   // a set: other files may share it
+	origin Origin
+}
+
+func (c *checker) fail(from Origin, what, why, fix string) {
+	c.problems = append(c.problems, &Problem{Code: CodeConfig, Origin: from, What: what, Why: why, Fix: fix})
+}
+
+func (c *checker) files() {
+	for _, f := range c.plan.Files {
+		what := fmt.Sprintf("file %q", f.Path)
+		c.mode(f.Mode, f.Origin, what)
+		c.source(f.Source, f.Origin, what)
+		switch why := badFilePath(f.Path); {
+		case why != "":
+			c.fail(f.Origin, what, why, "")
+		default:
+			c.claim(place{path: c.locate(f.Path), name: f.Path, origin: f.Origin})
+		}
+	}
+}
+
+func (c *checker) sets() {
+	for _, s := range c.plan.Sets {
+		what := fmt.Sprintf("folder %q", s.Dir)
+		c.mode(s.Mode, s.Origin, what)
+		if s.Find == nil {
+			c.ref(&s.Ref, s.Origin, what)
+		}
+		switch why := badPath(s.Dir); {
+		case why != "":
+			c.fail(s.Origin, what, why, "")
+		default:
+			c.claim(place{path: c.locate(s.Dir), name: s.Dir, folder: true, origin: s.Origin})
+		}
+	}
+}
+
+// claim notes a place, unless another file has the very same path.
+func (c *checker) claim(p place) {
+	i := slices.IndexFunc(c.taken, func(o place) bool { return o.path == p.path && !(o.folder && p.folder) })
+	if i < 0 {
+		c.taken = append(c.taken, p)
+		return
+	}
+	c.fail(p.origin, p.what(), "the same path is declared at "+c.taken[i].origin.String(), "give one of them another path")
+}
+
+func (p place) what() string {
+	if p.folder {
+		return fmt.Sprintf("folder %q", p.name)
+	}
+	return fmt.Sprintf("file %q", p.name)
+}
+
+// folders refuses a file whose path is a folder that another path needs.
+func (c *checker) folders() {
+	files := map[string]place{}
+	for _, p := range c.taken {
+		if !p.folder {
+			files[p.path] = p
+		}
+	}
+	for _, p := range c.taken {
+		for dir := path.Dir(p.path); dir != "." && dir != "/"; dir = path.Dir(dir) {
+			if parent, ok := files[dir]; ok {
+				c.fail(p.origin, p.what(), fmt.Sprintf("its folder is itself a file, %q, declared at %s", parent.name, parent.origin), "give one of them another path")
+			}
+		}
+	}
+}
+
+// locate gives the absolute path where the sink is known, so that a relative
+// and an absolute name of one file are seen to be one.
+func (c *checker) locate(p string) string {
+	if path.IsAbs(p) {
+		return path.Clean(p)
+	}
+	return path.Join(c.plan.Sink.Dir.Or(""), p)
+}
+
+func badFilePath(p string) string {
+	switch {
+	case p == "":
+		return "the path is empty"
+	case strings.HasSuffix(p, "/") || path.Clean(p) == "." || path.Base(p) == "..":
+		return "the path names a folder"
+	}
+	return badPath(p)
+}
+
+func badPath(p string) string {
+	switch {
+	case strings.ContainsFunc(p, isControl):
+		return "the path has a control character"
+	case slices.Contains(strings.Split(p, "/"), ".."):
+		return "the path has a .. element and could leave the sink"
+	}
+	return ""
+}
+
+func (c *checker) mode(m fs.FileMode, from Origin, what string) {
+	if m&^fs.ModePerm != 0 {
+		c.fail(from, what, "the mode has more than permission bits", "use a mode from 0001 to 0777")
+	}
+}
+
+func (c *checker) source(s Source, from Origin, what string) {
+	switch {
+	case s.Template == nil && s.Ref == nil:
+		c.fail(from, what, "it has neither a template nor a secret", "")
+	case s.Template != nil && s.Ref != nil:
+		c.fail(from, what, "it has both a template and a secret", "keep one of the two")
+	case s.Ref != nil:
+		c.ref(s.Ref, from, what)
+	}
+}
+
+func (c *checker) ref(r *Ref, from Origin, what string) {
+	if r.Read.Path == "" {
+		c.fail(from, what, "the path of its secret is empty", "")
+	}
+	if r.Read.Version < 0 {
+		c.fail(from, what, "the version of its secret is below 1", "")
+	}
+}
+
+func (c *checker) env() {
+	seen := map[string]Origin{}
+	for _, e := range c.plan.Env {
+		what := fmt.Sprintf("variable %q", e.Name)
+		c.source(e.Source, e.Origin, what)
+		first, twice := seen[e.Name]
+		switch {
+		case e.Name == "":
+			c.fail(e.Origin, "a variable", "its name is empty", "")
+		case strings.ContainsAny(e.Name, "=\x00"):
+			c.fail(e.Origin, what, "a name cannot have = or NUL in it", "")
+		case twice:
+			c.fail(e.Origin, what, "the same variable is declared at "+first.String(), "keep one of the two")
+		default:
+			seen[e.Name] = e.Origin
+		}
+	}
+	for _, s := range c.plan.EnvSets {
+		c.ref(&s.Ref, s.Origin, fmt.Sprintf("variables with prefix %q", s.Prefix))
+	}
+}

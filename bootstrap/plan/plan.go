@@ -1,0 +1,359 @@
+// Package plan says what to log in to, what to read, what to write and what to
+// run, and never what any secret is.
+//
+// Every way of declaring secrets (package declare) ends as one [Plan]. Because
+// a Plan holds no secret it can be printed, compared, kept as a golden file and
+// turned into a Vault policy. Where a login needs a secret input, the Plan has
+// a [Handle]: the place where the text is to be found, not the text.
+//
+// The package depends on the standard library only and reads nothing: no file,
+// no environment, no network, no clock.
+package plan
+
+import (
+	"io/fs"
+	"time"
+)
+
+// Plan is one complete declaration. The zero Plan declares nothing.
+type Plan struct {
+	Vault   Vault     // the server, and how to reach it
+	Login   Login     // who we are to it
+	Sink    Sink      // where files go
+	Reads   []Read    // what is read; completed from the sources before a run
+	Files   []File    // one declaration, one file
+	Sets    []FileSet // one declaration, many files, known only after reading
+	Env     []Env     // one declaration, one variable
+	EnvSets []EnvSet  // one declaration, many variables
+	Run     Run       // the target process
+	Refresh Refresh   // for every file and variable that says nothing of its own
+
+	// Timeout bounds everything up to the start of the command, all tries
+	// included; 0 is no bound.
+	Timeout Setting[time.Duration]
+
+	// Ignored lists what the declaration said and we do not need, with the
+	// reason, so that nothing is dropped silently.
+	Ignored []Ignored
+}
+
+// Vault is the server and the transport to it. The empty string in a TLS field
+// means: not set.
+type Vault struct {
+	Dev       Setting[string] // path of a YAML file that stands in for Vault
+	Address   Setting[string] // https://host:port or unix:///path
+	Namespace Setting[string] // Vault Enterprise and OpenBao namespaces
+	TLS       TLS
+	Proxy     Setting[string]
+
+	// Connections bounds the requests under way at once (HTTP/1.1: the
+	// connections too; HTTP/2 uses one).
+	Connections Setting[int]
+
+	// KV gives the version of a KV mount that the server need not be asked
+	// about, by mount path without slashes at the ends.
+	KV map[string]KVRule
+}
+
+// TLS mirrors the settings of the vault command line.
+type TLS struct {
+	CACert     Setting[string] // path of a PEM bundle
+	CACertPEM  Setting[string] // the bundle itself: it is public
+	CAPath     Setting[string] // folder of PEM files
+	ClientCert Setting[string] // path
+	ClientKey  Setting[string] // path
+	ServerName Setting[string]
+	SkipVerify Setting[bool]
+}
+
+// Login says how to get a token.
+type Login struct {
+	// Method is token, approle, …; "" or auto: found out from the inputs.
+	Method Setting[string]
+	Mount  Setting[string] // without the auth/ prefix; "" is the method's default
+	Role   Setting[string]
+
+	// Inputs are the method's inputs by name: token, role_id, secret_id, jwt,
+	// username, password, certificate, private_key, …
+	Inputs map[string]Handle
+
+	// Params are further settings of the method that are no secret: audience,
+	// secret_id_creation_path, ….
+	Params map[string]Setting[string]
+}
+
+// Sink is the folder that files are delivered to.
+type Sink struct {
+	Dir       Setting[string] // absolute; not set: chosen, see package volume
+	AllowDisk Setting[bool]   // accept a file system that is not in memory
+}
+
+// KVRule says how a path relates to a KV secrets engine.
+type KVRule uint8
+
+// The rules. The zero value asks the server once per mount.
+const (
+	KVAuto    KVRule = iota // found out
+	KV1                     // version 1, or no KV at all: the path is sent as written
+	KV2                     // version 2: data/ is inserted after the mount where it is missing
+	KVLiteral               // the path is sent as written, whatever the mount is
+)
+
+// Op is what is done at a path.
+type Op uint8
+
+// The operations.
+const (
+	OpRead  Op = iota // GET
+	OpWrite           // PUT with a body; answers with a secret (pki issue, transit decrypt)
+	OpList            // LIST
+)
+
+// Read is one request for a secret.
+type Read struct {
+	Path     string // as declared, without a leading slash; data/ may be there or not
+	Op       Op
+	KV       KVRule
+	Version  int               // of a KV v2 secret; 0 is the newest
+	Body     map[string]Handle // for OpWrite
+	Optional bool              // a missing secret is not an error
+	Origin   Origin
+}
+
+// Dialect is the template language that a declaration is written in.
+type Dialect uint8
+
+// The dialects. The declaration decides, never the user.
+const (
+	DialectConsulTemplate  Dialect = iota // ours, Vault Agent's, the injector's, consul-template's, Flyte's
+	DialectExternalSecrets                // sprig over a flat map of strings
+	DialectBankVaults                     // ${ } with sprig over the secret's map
+)
+
+// Missing says what a template does with a value that is not there.
+type Missing uint8
+
+// The policies. MissingStrict: an error where the value is printed or given to
+// a function, none where it is only tested. MissingError: an error wherever it
+// is named (text/template's missingkey=error).
+const (
+	MissingStrict Missing = iota
+	MissingError
+)
+
+// Source says where the bytes of a file or variable come from. Exactly one of
+// the two is set.
+type Source struct {
+	Template *Template
+	Ref      *Ref
+}
+
+// Template is text with actions in it.
+type Template struct {
+	Name        string // for error messages: a file name or a key
+	Text        string
+	Dialect     Dialect
+	Left, Right string // delimiters; "" is the dialect's own
+	Missing     Missing
+}
+
+// Ref names a secret or one field of it.
+type Ref struct {
+	Read    Read
+	Field   string  // "" is the whole secret
+	Select  Select  // how Field is looked up
+	Format  Format  // how a whole secret, list or map becomes bytes
+	Decode  Decode  // applied to a string value
+	Default *Handle // used when the secret or the field is missing
+}
+
+// Select is the way a field is looked up in a secret's data.
+type Select uint8
+
+// The ways. SelectKey takes the name as one key; SelectPath as a gjson path if
+// no key has that very name; SelectTemplate as a template over the data.
+const (
+	SelectKey Select = iota
+	SelectPath
+	SelectTemplate
+)
+
+// Format is a way to write a whole secret down.
+type Format uint8
+
+// The formats. FormatAuto is raw for one field and json for a whole secret.
+const (
+	FormatAuto Format = iota
+	FormatRaw
+	FormatJSON
+	FormatDotenv
+	FormatYAML
+	FormatTOML
+	FormatDockerEnv
+	FormatSystemdEnv
+	FormatExport
+	FormatProperties
+	FormatFiles
+)
+
+// Decode is an encoding to be undone.
+type Decode uint8
+
+// The encodings. DecodeAuto leaves text that does not decode as it is.
+const (
+	DecodeNone Decode = iota
+	DecodeBase64
+	DecodeBase64URL
+	DecodeHex
+	DecodeAuto
+)
+
+// File is one file in the sink.
+type File struct {
+	Path     string // relative to the sink, slash-separated; or absolute
+	Source   Source
+	Mode     fs.FileMode // permission bits; 0 means 0400
+	Owner    string      // user name or number; "" is our own
+	Group    string      // group name or number; "" is our own
+	Optional bool        // left out when its secret is missing
+	Refresh  Refresh
+	Origin   Origin
+}
+
+// FileSet is one declaration that gives many files: one per field of a secret,
+// or one per secret found below a path.
+type FileSet struct {
+	Dir     string // below the sink; "" is the sink itself
+	Ref     Ref
+	Find    *Find // nil: one file per field of Ref
+	Keys    []KeyRule
+	Mode    fs.FileMode
+	Owner   string
+	Group   string
+	Refresh Refresh
+	Origin  Origin
+}
+
+// Find selects secrets below a path by name (a Go regular expression, not
+// anchored) or by custom metadata.
+type Find struct {
+	Path string
+	Name string
+	Tags map[string]string
+}
+
+// KeyRule renames the keys of a set, in order: a regular expression with a
+// replacement, or a template over .value.
+type KeyRule struct {
+	Match, Replace string
+	Template       string
+}
+
+// Env is one variable of the target process.
+type Env struct {
+	Name     string
+	Source   Source
+	Optional bool // left out when its secret is missing
+	Refresh  Refresh
+	Origin   Origin
+}
+
+// EnvSet gives one variable per field of a secret.
+type EnvSet struct {
+	Ref       Ref
+	Prefix    string
+	Upcase    bool
+	Allow     []string // shell patterns; empty allows all
+	Duplicate Duplicate
+	Origin    Origin
+}
+
+// Duplicate says what happens when a variable exists already.
+type Duplicate uint8
+
+// The policies.
+const (
+	DuplicateError Duplicate = iota
+	DuplicateKeep
+	DuplicateOverwrite
+)
+
+// Refresh says how long what was delivered is believed, and what is done when
+// it changed.
+type Refresh struct {
+	Every       Setting[time.Duration] // poll a secret without a lease; 0 is never
+	Splay       Setting[time.Duration]
+	OnChange    Setting[Action]
+	Debounce    Setting[time.Duration]
+	MinInterval Setting[time.Duration]
+}
+
+// Action is what follows a change. The zero Action does nothing.
+type Action struct {
+	Kind    ActionKind
+	Signal  string   // for ActionSignal, without SIG
+	Argv    []string // for ActionExec; no shell
+	Timeout time.Duration
+}
+
+// ActionKind selects the action.
+type ActionKind uint8
+
+// The kinds.
+const (
+	ActionNone ActionKind = iota
+	ActionSignal
+	ActionRestart
+	ActionExec
+)
+
+// Run is the target process.
+type Run struct {
+	Command         []string
+	Mode            Setting[RunMode]
+	User            Setting[string] // uid[:gid] or names
+	KillTimeout     Setting[time.Duration]
+	Mask            Setting[Mask]
+	FailOnLeak      Setting[bool]
+	PTY             Setting[PTY]
+	Pristine        Setting[bool] // inherit nothing
+	KeepCredentials Setting[bool] // leave our own credentials in the environment
+	NoNewPrivs      Setting[bool]
+}
+
+// RunMode is replace or supervise.
+type RunMode uint8
+
+// The modes. RunAuto replaces when nothing is left to do afterwards.
+const (
+	RunAuto RunMode = iota
+	RunReplace
+	RunSupervise
+)
+
+// Mask says whether secrets are masked in the child's output.
+type Mask uint8
+
+// The settings. MaskAuto is on when CI is set.
+const (
+	MaskAuto Mask = iota
+	MaskOn
+	MaskOff
+)
+
+// PTY says whether the child gets a terminal of its own.
+type PTY uint8
+
+// The settings. PTYAuto gives one where we have one and masking is on.
+const (
+	PTYAuto PTY = iota
+	PTYOn
+	PTYOff
+)
+
+// Ignored is a part of a declaration that has no meaning here.
+type Ignored struct {
+	What   string
+	Why    string
+	Origin Origin
+}

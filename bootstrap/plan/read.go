@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Key identifies a read: two declarations with one key are one request.
+// Origin and Optional are not part of it.
+func (r Read) Key() string {
+	var b strings.Builder
+	b.WriteString([]string{"read", "write", "list"}[r.Op])
+	b.WriteByte(' ')
+	b.WriteString(r.Path)
+	if r.KV != KVAuto {
+		b.WriteString(" kv=" + r.KV.String())
+	}
+	if r.Version != 0 {
+		b.WriteString(" version=" + strconv.Itoa(r.Version))
+	}
+	names := make([]string, 0, len(r.Body))
+	for name := range r.Body {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		b.WriteString(" " + strconv.Quote(name) + "=" + strconv.Quote(r.Body[name].String()))
+	}
+	return b.String()
+}
+
+// String gives the rule as it is written in a configuration file.
+func (k KVRule) String() string {
+	switch k {
+	case KV1:
+		return "1"
+	case KV2:
+		return "2"
+	case KVLiteral:
+		return "literal"
+	}
+	return "auto"
+}
+
+// ParseKVRule reads "1", "2" or "auto".
+func ParseKVRule(s string) (KVRule, bool) {
+	switch s {
+	case "1":
+		return KV1, true
+	case "2":
+		return KV2, true
+	case "auto":
+		return KVAuto, true
+	}
+	return KVAuto, false
+}
+
+// formatNames has the formats by the name they have in a declaration.
+func formatNames() map[string]Format {
+	return map[string]Format{
+		"raw": FormatRaw, "json": FormatJSON, "dotenv": FormatDotenv, "files": FormatFiles,
+	}
+}
+
+// ParseFormat reads the name of a format.
+func ParseFormat(s string) (Format, bool) {
+	f, ok := formatNames()[s]
+	return f, ok
+}
+
+// FormatNames lists the names that ParseFormat knows, sorted.
+func FormatNames() []string {
+	var names []string
+	for name := range formatNames() {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// String gives the name of the format; "auto" for FormatAuto.
+func (f Format) String() string {
+	for name, v := range formatNames() {
+		if v == f {
+			return name
+		}
+	}
+	return "auto"
+}
+
+// SplitPath trims the slashes and white space around a path, as Vault does.
+func SplitPath(s string) string { return strings.Trim(strings.TrimSpace(s), "/") }

@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Origin says who declared something: every error that a user sees carries one.
+type Origin struct {
+	Front string // config, flag, environment, annotations, …
+	At    string // file:line:column, a flag or a variable's name
+	Key   string // the key inside the declaration, such as files[0].path
+}
+
+// String gives "AT: KEY", or what there is of it.
+func (o Origin) String() string {
+	switch {
+	case o.At != "" && o.Key != "":
+		return o.At + ": " + o.Key
+	case o.At != "":
+		return o.At
+	case o.Key != "":
+		return o.Key
+	}
+	return o.Front
+}
+
+// Setting is a value together with the fact that, and the place where, it was
+// set. The zero Setting is not set.
+type Setting[T any] struct {
+	Value  T
+	Origin Origin
+	IsSet  bool
+}
+
+// Set makes a Setting that is set.
+func Set[T any](v T, from Origin) Setting[T] {
+	return Setting[T]{Value: v, Origin: from, IsSet: true}
+}
+
+// Or gives the value, or def when none was set.
+func (s Setting[T]) Or(def T) T {
+	if s.IsSet {
+		return s.Value
+	}
+	return def
+}
+
+// setting lets merge.go treat settings of all types alike.
+type setting interface {
+	isSet() bool
+	from() Origin
+	text() string
+	same(setting) bool
+	take(setting)
+}
+
+func (s *Setting[T]) isSet() bool  { return s.IsSet }
+func (s *Setting[T]) from() Origin { return s.Origin }
+func (s *Setting[T]) text() string { return fmt.Sprint(s.Value) }
+
+func (s *Setting[T]) same(o setting) bool {
+	v, ok := o.(*Setting[T])
+	return ok && reflect.DeepEqual(s.Value, v.Value)
+}
+
+func (s *Setting[T]) take(o setting) {
+	if v, ok := o.(*Setting[T]); ok {
+		*s = *v
+	}
+}
+
+// HandleKind is the sort of place that a secret input is found in.
+type HandleKind uint8
+
+// The kinds.
+const (
+	HandleNone HandleKind = iota
+	HandleEnv             // Name is a variable
+	HandleFile            // Name is a path; one trailing newline is not part of the value
+	HandleKey             // Name is a key in the configuration file File
+	HandleText            // Name is the value itself: it is shown openly in the declaration and is no secret
+)
+
+// Handle is the place where a secret input is found, never its text.
+type Handle struct {
+	Kind   HandleKind
+	Name   string
+	File   string
+	Origin Origin
+}
+
+// String names the place, as env:NAME, file:PATH or FILE#KEY.
+func (h Handle) String() string {
+	switch h.Kind {
+	case HandleEnv:
+		return "env:" + h.Name
+	case HandleFile:
+		return "file:" + h.Name
+	case HandleKey:
+		return h.File + "#" + h.Name
+	case HandleText:
+		return h.Name
+	}
+	return ""
+}

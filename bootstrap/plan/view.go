@@ -1,0 +1,249 @@
+package plan
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// View is a Plan as it is shown: names, places and settings, no secret and no
+// text of a template. Its JSON field names are stable: a field may be added,
+// none changes its meaning. Every list is there even when it is empty.
+type View struct {
+	Settings []ViewSetting `json:"settings"`
+	Login    []ViewInput   `json:"login"`
+	KV       []ViewKV      `json:"kv"`
+	Reads    []ViewRead    `json:"reads"`
+	Files    []ViewFile    `json:"files"`
+	FileSets []ViewFileSet `json:"file_sets"`
+	Env      []ViewEnv     `json:"env"`
+	EnvSets  []ViewEnvSet  `json:"env_sets"`
+	Command  string        `json:"command"`      // the program; "" when none is declared
+	Args     int           `json:"command_args"` // how many arguments: their text may hold a secret
+	Ignored  []ViewIgnored `json:"ignored"`
+}
+
+// ViewSetting is one setting that was set. Name is its key in a configuration
+// file. A password inside a URL is not shown, nor is an inline certificate.
+type ViewSetting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// ViewInput is one login input and the place where its text is found.
+type ViewInput struct {
+	Name   string `json:"name"`
+	From   string `json:"from"` // env:NAME, file:PATH or FILE#KEY
+	Origin string `json:"origin"`
+}
+
+// ViewKV is the declared version of a KV mount.
+type ViewKV struct {
+	Mount   string `json:"mount"`
+	Version string `json:"version"` // 1, 2, auto or literal
+}
+
+// ViewRead is one request; references to the same secret share it.
+type ViewRead struct {
+	Operation string `json:"operation"` // read, write or list
+	Path      string `json:"path"`
+	KV        string `json:"kv"`
+	Version   int    `json:"version"` // 0 is the newest
+	Optional  bool   `json:"optional"`
+	Origin    string `json:"origin"`
+}
+
+// ViewSource says where bytes come from.
+type ViewSource struct {
+	Template string `json:"template,omitempty"` // its name
+	Secret   string `json:"secret,omitempty"`   // its path
+	Field    string `json:"field,omitempty"`
+	Format   string `json:"format,omitempty"`
+	Decode   string `json:"decode,omitempty"`
+	Default  bool   `json:"default,omitempty"` // there is one
+}
+
+// ViewFile is one file.
+type ViewFile struct {
+	Path     string     `json:"path"`
+	Mode     string     `json:"mode"` // octal, such as 0400
+	Owner    string     `json:"owner"`
+	Group    string     `json:"group"`
+	Optional bool       `json:"optional"`
+	Source   ViewSource `json:"source"`
+	Origin   string     `json:"origin"`
+}
+
+// ViewFileSet is one declaration of many files.
+type ViewFileSet struct {
+	Dir    string     `json:"dir"`
+	Mode   string     `json:"mode"`
+	Owner  string     `json:"owner"`
+	Group  string     `json:"group"`
+	Find   string     `json:"find,omitempty"` // the path below which secrets are looked for
+	Source ViewSource `json:"source"`
+	Origin string     `json:"origin"`
+}
+
+// ViewEnv is one variable of the command.
+type ViewEnv struct {
+	Name     string     `json:"name"`
+	Optional bool       `json:"optional"`
+	Source   ViewSource `json:"source"`
+	Origin   string     `json:"origin"`
+}
+
+// ViewEnvSet is one declaration of many variables.
+type ViewEnvSet struct {
+	Prefix string     `json:"prefix"`
+	Source ViewSource `json:"source"`
+	Origin string     `json:"origin"`
+}
+
+// ViewIgnored is a part of a declaration that has no effect.
+type ViewIgnored struct {
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Origin string `json:"origin"`
+}
+
+// NewView gives the plan as it is shown.
+func NewView(p Plan) View {
+	v := View{
+		Settings: viewSettings(&p), Login: []ViewInput{}, KV: []ViewKV{}, Reads: viewReads(p),
+		Files: []ViewFile{}, FileSets: []ViewFileSet{}, Env: []ViewEnv{}, EnvSets: []ViewEnvSet{}, Ignored: []ViewIgnored{},
+	}
+	for _, name := range sortedKeys(p.Login.Inputs) {
+		h := p.Login.Inputs[name]
+		v.Login = append(v.Login, ViewInput{name, h.place(), h.Origin.String()})
+	}
+	for _, mount := range sortedKeys(p.Vault.KV) {
+		v.KV = append(v.KV, ViewKV{mount, p.Vault.KV[mount].String()})
+	}
+	for _, f := range p.Files {
+		v.Files = append(v.Files, ViewFile{f.Path, octal(f.Mode), f.Owner, f.Group, f.Optional, viewSource(f.Source), f.Origin.String()})
+	}
+	for _, s := range p.Sets {
+		v.FileSets = append(v.FileSets, viewFileSet(s))
+	}
+	for _, e := range p.Env {
+		v.Env = append(v.Env, ViewEnv{e.Name, e.Optional, viewSource(e.Source), e.Origin.String()})
+	}
+	for _, s := range p.EnvSets {
+		v.EnvSets = append(v.EnvSets, ViewEnvSet{s.Prefix, viewSource(Source{Ref: &s.Ref}), s.Origin.String()})
+	}
+	if len(p.Run.Command) > 0 {
+		v.Command, v.Args = p.Run.Command[0], len(p.Run.Command)-1
+	}
+	for _, i := range p.Ignored {
+		v.Ignored = append(v.Ignored, ViewIgnored{i.What, i.Why, i.Origin.String()})
+	}
+	return v
+}
+
+func viewFileSet(s FileSet) ViewFileSet {
+	v := ViewFileSet{
+		Dir: s.Dir, Mode: octal(s.Mode), Owner: s.Owner, Group: s.Group,
+		Source: viewSource(Source{Ref: &s.Ref}), Origin: s.Origin.String(),
+	}
+	if s.Find != nil {
+		v.Find = s.Find.Path
+	}
+	return v
+}
+
+func viewSettings(p *Plan) []ViewSetting {
+	shown := []ViewSetting{}
+	for _, s := range p.settings() {
+		if s.isSet() {
+			shown = append(shown, ViewSetting{s.name, showSetting(s), s.from().String()})
+		}
+	}
+	for _, name := range sortedKeys(p.Login.Params) {
+		if s := p.Login.Params[name]; s.IsSet {
+			shown = append(shown, ViewSetting{"vault.auth." + name, s.Value, s.Origin.String()})
+		}
+	}
+	return shown
+}
+
+// showSetting keeps a password that somebody put into a URL to itself, and
+// spares the reader a page of base64.
+func showSetting(s named) string {
+	switch s.name {
+	case "vault.address", "vault.proxy":
+		return showURL(s.text())
+	case "vault.tls.ca_cert_pem":
+		return fmt.Sprintf("inline, %d bytes", len(s.text()))
+	}
+	return s.text()
+}
+
+func showURL(s string) string {
+	if !strings.Contains(s, "@") {
+		return s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.User == nil {
+		return "not shown: it may hold a password"
+	}
+	return u.Redacted()
+}
+
+// viewReads lists the plan's reads and those of its references, each request
+// once. A request is optional only when nobody insists on it.
+func viewReads(p Plan) []ViewRead {
+	reads := slices.Clone(p.Reads)
+	add := func(r *Ref, from Origin) {
+		if r == nil || r.Read.Path == "" {
+			return
+		}
+		read := r.Read
+		if read.Origin == (Origin{}) {
+			read.Origin = from
+		}
+		reads = append(reads, read)
+	}
+	for _, f := range p.Files {
+		add(f.Source.Ref, f.Origin)
+	}
+	for _, s := range p.Sets {
+		add(&s.Ref, s.Origin)
+	}
+	for _, e := range p.Env {
+		add(e.Source.Ref, e.Origin)
+	}
+	for _, s := range p.EnvSets {
+		add(&s.Ref, s.Origin)
+	}
+	index := map[string]int{}
+	shown := []ViewRead{}
+	for _, r := range reads {
+		if i, ok := index[r.Key()]; ok {
+			shown[i].Optional = shown[i].Optional && r.Optional
+			continue
+		}
+		index[r.Key()] = len(shown)
+		shown = append(shown, ViewRead{r.Op.String(), r.Path, r.KV.String(), r.Version, r.Optional, r.Origin.String()})
+	}
+	return shown
+}
+
+func viewSource(s Source) ViewSource {
+	var v ViewSource
+	if s.Template != nil {
+		v.Template = s.Template.Name
+	}
+	if r := s.Ref; r != nil {
+		v.Secret, v.Field, v.Default = r.Read.Path, r.Field, r.Default != nil
+		if r.Format != FormatAuto {
+			v.Format = r.Format.String()
+		}
+		if r.Decode != DecodeNone {
+			v.Decode = r.Decode.String()
+		}
+	}
+	return v
+}

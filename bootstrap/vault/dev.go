@@ -1,0 +1,239 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"maps"
+	"math/big"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// maxDevFile bounds the file, in bytes.
+const maxDevFile = 1 << 20
+
+// Dev stands in for a server: a local YAML file of paths and fields, behind the
+// methods of Client. It is meant for laptops and unit tests.
+//
+// Each key of the file is a path as Vault has it, each value a mapping of
+// fields. A path with a data/ element is a KV version 2 secret and is found
+// with and without that element; any other path answers as it stands.
+type Dev struct {
+	file    string
+	secrets map[string]map[string]any
+}
+
+// PrepareDev reads the file. It refuses one that group or others may read or
+// write, and warns that no server is used. The error is a *plan.Problem with
+// plan.CodeConfig and never holds a value.
+func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
+	text, err := readPrivate(file)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	bad := func(why string) error {
+		return &plan.Problem{Code: plan.CodeConfig, Origin: file.Origin, What: "dev file " + file.Value, Why: why, Fix: "write PATH: {FIELD: VALUE, …} for each secret"}
+	}
+	f, err := parser.ParseBytes(text, 0)
+	if err != nil || len(f.Docs) != 1 {
+		return nil, bad("not one YAML document")
+	}
+	root, why := convert(f.Docs[0].Body)
+	if why != "" {
+		return nil, bad(why)
+	}
+	paths, ok := root.(map[string]any)
+	if !ok {
+		return nil, bad("the top level must be a mapping of paths")
+	}
+	d := &Dev{file: file.Value, secrets: map[string]map[string]any{}}
+	for path, v := range paths {
+		fields, ok := v.(map[string]any)
+		if !ok {
+			return nil, bad("the value of " + strconv.Quote(path) + " must be a mapping of fields")
+		}
+		d.secrets[plan.SplitPath(path)] = fields
+	}
+	log.Warn("DEVELOPMENT MODE: secrets come from a local file, not from Vault", slog.String("file", file.Value))
+	return d, nil
+}
+
+// readPrivate reads a file that only its owner may touch, checking the very
+// file that was opened.
+func readPrivate(file plan.Setting[string]) ([]byte, error) {
+	bad := func(why, fix string) error {
+		return &plan.Problem{Code: plan.CodeConfig, Origin: file.Origin, What: "dev file " + file.Value, Why: why, Fix: fix}
+	}
+	f, err := os.Open(file.Value)
+	if err != nil {
+		return nil, bad(plan.PathCause(err), "check the path")
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, bad(plan.PathCause(err), "")
+	case !info.Mode().IsRegular():
+		return nil, bad("not a regular file", "check the path")
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, bad("others may read or write it (mode "+strconv.FormatUint(uint64(info.Mode().Perm()), 8)+")", "chmod 600 "+file.Value)
+	case info.Size() > maxDevFile:
+		return nil, bad("larger than 1 MiB", "")
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxDevFile))
+	if err != nil {
+		return nil, bad(plan.PathCause(err), "")
+	}
+	return text, nil
+}
+
+// convert turns a YAML node into what a JSON answer would hold. Numbers keep
+// their text. The second result says what cannot be used, with its line.
+func convert(n ast.Node) (any, string) {
+	switch v := n.(type) {
+	case *ast.NullNode:
+		return nil, ""
+	case *ast.BoolNode:
+		return v.Value, ""
+	case *ast.StringNode:
+		return v.Value, ""
+	case *ast.LiteralNode:
+		return v.Value.Value, ""
+	case *ast.IntegerNode:
+		return number(v.Token.Value), ""
+	case *ast.FloatNode:
+		return number(v.Token.Value), ""
+	case *ast.MappingNode:
+		return convertMap(v.Values)
+	case *ast.MappingValueNode:
+		return convertMap([]*ast.MappingValueNode{v})
+	case *ast.SequenceNode:
+		list := make([]any, 0, len(v.Values))
+		for _, item := range v.Values {
+			one, why := convert(item)
+			if why != "" {
+				return nil, why
+			}
+			list = append(list, one)
+		}
+		return list, ""
+	}
+	if n == nil {
+		return nil, "the file is empty"
+	}
+	return nil, "line " + strconv.Itoa(n.GetToken().Position.Line) + ": anchors, aliases, tags and merges are not understood here"
+}
+
+func convertMap(values []*ast.MappingValueNode) (any, string) {
+	m := map[string]any{}
+	for _, kv := range values {
+		line := "line " + strconv.Itoa(kv.GetToken().Position.Line) + ": "
+		if _, plain := kv.Key.(ast.ScalarNode); !plain {
+			return nil, line + "a key must be plain text"
+		}
+		key := kv.Key.GetToken().Value
+		if _, twice := m[key]; twice {
+			return nil, line + "the key " + strconv.Quote(key) + " is there twice"
+		}
+		v, why := convert(kv.Value)
+		if why != "" {
+			return nil, why
+		}
+		m[key] = v
+	}
+	return m, ""
+}
+
+// number keeps the text of a number when JSON would write it so; 0x1F and the
+// like become decimal.
+func number(text string) any {
+	if json.Valid([]byte(text)) {
+		return json.Number(text)
+	}
+	if n, ok := new(big.Int).SetString(strings.TrimPrefix(text, "+"), 0); ok {
+		return json.Number(n.String())
+	}
+	return text
+}
+
+// Login does nothing.
+func (d *Dev) Login(context.Context) error { return nil }
+
+// HasLeases reports false: the file has none.
+func (d *Dev) HasLeases() bool { return false }
+
+// Close does nothing.
+func (d *Dev) Close(context.Context) error { return nil }
+
+// Generation answers as Client.Generation would.
+func (d *Dev) Generation() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
+	return d.read
+}
+
+func (d *Dev) read(_ context.Context, r plan.Read, _ map[string]secret.Value) (secret.Secret, error) {
+	path := plan.SplitPath(r.Path)
+	problem := func(why, fix string) (secret.Secret, error) {
+		return secret.Secret{}, &plan.Problem{Code: plan.CodeMissing, Origin: r.Origin, What: "secret " + path, Why: why, Fix: fix}
+	}
+	if r.Op == plan.OpList {
+		return d.list(path, problem)
+	}
+	if fields, ok := d.secrets[path]; ok {
+		if isData(path) {
+			return kv2Answer(r, fields, problem)
+		}
+		return secret.Secret{Data: secret.NewTree(fields)}, nil
+	}
+	for key, fields := range d.secrets {
+		if r.KV != plan.KV1 && r.KV != plan.KVLiteral && isData(key) && strings.Replace(key, "/data/", "/", 1) == path {
+			return kv2Answer(r, fields, problem)
+		}
+	}
+	return problem("there is no such secret in the dev file "+d.file, "add the path to it")
+}
+
+func isData(path string) bool { return strings.Contains(path, "/data/") }
+
+// kv2Answer gives the two levels of a KV version 2 read.
+func kv2Answer(r plan.Read, fields map[string]any, problem func(why, fix string) (secret.Secret, error)) (secret.Secret, error) {
+	if r.Version > 1 {
+		return problem("there is no version "+strconv.Itoa(r.Version)+" in a dev file", "only version 1 exists there")
+	}
+	meta := map[string]any{"created_time": "1970-01-01T00:00:00Z", "custom_metadata": nil, "deletion_time": "", "destroyed": false, "version": json.Number("1")}
+	data := map[string]any{"data": fields, "metadata": meta}
+	return secret.Secret{Data: secret.NewTree(data), KV2: true, Version: 1}, nil
+}
+
+// list gives the names directly below path, as a LIST does.
+func (d *Dev) list(path string, problem func(why, fix string) (secret.Secret, error)) (secret.Secret, error) {
+	names := map[string]bool{}
+	for key := range d.secrets {
+		rest, below := strings.CutPrefix(strings.Replace(key, "/data/", "/metadata/", 1), path+"/")
+		if !below {
+			continue
+		}
+		if name, _, folder := strings.Cut(rest, "/"); folder {
+			rest = name + "/"
+		}
+		names[rest] = true
+	}
+	if len(names) == 0 {
+		return problem("there is nothing below it in the dev file "+d.file, "add a path to it")
+	}
+	keys := make([]any, 0, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		keys = append(keys, name)
+	}
+	return secret.Secret{Data: secret.NewTree(map[string]any{"keys": keys})}, nil
+}

@@ -1,0 +1,228 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// Generation gives a function that reads, each path once, however often and
+// under whichever name it is asked for: two files of one generation never see
+// two versions of a secret.
+//
+// The function does what its plan.Read says: a GET, a LIST, or a PUT with the
+// body, whose values are sent as JSON strings. A missing secret or version is
+// a *plan.Problem with plan.CodeMissing; the other codes are CodeDenied,
+// CodeUnavailable, CodeProtocol and CodeConfig. It may be called from several
+// goroutines at once.
+func (c *Client) Generation() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
+	g := &generation{client: c, calls: map[string]*call{}}
+	return g.read
+}
+
+// generation remembers what it has read by the path that was really asked.
+type generation struct {
+	client *Client
+	mu     sync.Mutex
+	calls  map[string]*call
+}
+
+// call is one request, done once by whoever comes first.
+type call struct {
+	once   sync.Once
+	secret secret.Secret
+	err    error
+}
+
+func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
+	paths, err := g.client.paths(ctx, r)
+	if err != nil {
+		return secret.Secret{}, withOrigin(err, r)
+	}
+	s, first := g.readAt(ctx, r, paths[0], body)
+	if first == nil {
+		return s, nil
+	}
+	for _, path := range g.client.others(ctx, r, paths, first) {
+		s, err := g.readAt(ctx, r, path, body)
+		if err == nil {
+			return s, nil
+		}
+		if plan.CodeOf(first) == plan.CodeDenied && plan.CodeOf(err) == plan.CodeMissing {
+			first = err
+		}
+	}
+	return secret.Secret{}, first
+}
+
+// readAt reads path, unless this generation did already. A write is never
+// shared here: the caller knows which writes are one.
+func (g *generation) readAt(ctx context.Context, r plan.Read, path string, body map[string]secret.Value) (secret.Secret, error) {
+	if r.Op == plan.OpWrite {
+		return g.client.readAt(ctx, r, path, body)
+	}
+	key := r.Op.String() + " " + path + " " + strconv.Itoa(r.Version)
+	g.mu.Lock()
+	one := g.calls[key]
+	if one == nil {
+		one = &call{}
+		g.calls[key] = one
+	}
+	g.mu.Unlock()
+	one.once.Do(func() { one.secret, one.err = g.client.readAt(ctx, r, path, body) })
+	return one.secret, one.err
+}
+
+// others gives the further paths that are worth a try after a refusal: the
+// other guess for a mount that nobody tells us about, or, where a path that
+// seemed to say it is version 2 was refused, what the server says it is.
+func (c *Client) others(ctx context.Context, r plan.Read, tried []string, err error) []string {
+	code := plan.CodeOf(err)
+	if code != plan.CodeDenied && code != plan.CodeMissing {
+		return nil
+	}
+	if len(tried) > 1 {
+		return tried[1:]
+	}
+	path := tried[0]
+	if r.KV != plan.KVAuto || r.Op != plan.OpRead || !saysItself(path) {
+		return nil
+	}
+	if _, _, known := c.kv.find(path); known {
+		return nil
+	}
+	at, found, askErr := c.askMount(ctx, path)
+	if askErr != nil {
+		return nil
+	}
+	if p := byRule(at, path, found.rule); p != path {
+		return []string{p}
+	}
+	return nil
+}
+
+func (c *Client) readAt(ctx context.Context, r plan.Read, path string, body map[string]secret.Value) (secret.Secret, error) {
+	req, err := c.requestFor(r, path, body)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	ans, err := c.do(ctx, req)
+	if err != nil {
+		return secret.Secret{}, readProblem(err, r, path)
+	}
+	if ans.Data == nil && ans.Auth == nil {
+		return secret.Secret{}, &plan.Problem{
+			Code: plan.CodeMissing, Origin: r.Origin, What: "secret " + path, Why: "the answer holds no data",
+			Fix: "check the path",
+		}
+	}
+	got := ans.secret()
+	if got.LeaseID != "" {
+		c.mu.Lock()
+		c.leases++
+		c.mu.Unlock()
+	}
+	return got, nil
+}
+
+// requestFor builds the request. Only a KV read may be repeated after an
+// ambiguous failure: any other path may make a new credential at each read.
+func (c *Client) requestFor(r plan.Read, path string, body map[string]secret.Value) (request, error) {
+	req := request{method: http.MethodGet, path: path, once: !c.kv.safe(path)}
+	switch r.Op {
+	case plan.OpList:
+		req.method, req.once = "LIST", false
+	case plan.OpWrite:
+		req.method, req.once = http.MethodPut, true
+		texts := make(map[string]string, len(body))
+		for name, v := range body {
+			texts[name] = string(v.Reveal())
+		}
+		b, err := json.Marshal(texts)
+		if err != nil {
+			return req, &plan.Problem{Code: plan.CodeBug, Origin: r.Origin, What: "write " + path, Why: "its body cannot be encoded"}
+		}
+		req.body = b
+	case plan.OpRead:
+		if r.Version > 0 {
+			req.params = url.Values{"version": {strconv.Itoa(r.Version)}}
+		}
+	}
+	return req, nil
+}
+
+// readProblem says what a failed read means: where it was declared, which
+// version was deleted, which line the policy lacks.
+func readProblem(err error, r plan.Read, path string) error {
+	var f *fault
+	if !errors.As(err, &f) {
+		return withOrigin(err, r)
+	}
+	p := &plan.Problem{Code: f.code, Origin: r.Origin, What: "secret " + path, Why: f.why, Fix: f.fix, Err: err}
+	var whole *plan.Problem
+	if errors.As(err, &whole) && f.passing {
+		p.Why = whole.Why
+	}
+	switch f.code {
+	case plan.CodeMissing:
+		p.Why, p.Fix = whyMissing(f, r)
+	case plan.CodeDenied:
+		p.Fix = `the policy may lack: path "` + path + `" { capabilities = ["` + capability(r.Op) + `"] }; check the namespace too`
+	case plan.CodeConfig:
+		p.Fix = "check that the path can be read, and whether it needs arguments"
+	}
+	return p
+}
+
+func capability(op plan.Op) string {
+	return []string{"read", "update", "list"}[op]
+}
+
+// whyMissing tells an absent secret from a deleted or destroyed version and
+// from a mount that is not there.
+func whyMissing(f *fault, r plan.Read) (why, fix string) {
+	if f.says("no handler for route") {
+		return "no secrets engine is mounted there", "check the mount's name and the namespace"
+	}
+	if f.answer != nil {
+		meta, _ := f.answer.Data["metadata"].(map[string]any)
+		if destroyed, _ := meta["destroyed"].(bool); destroyed {
+			return versioned(meta) + " is destroyed", "write a new version, or ask for another one"
+		}
+		if when, _ := meta["deletion_time"].(string); when != "" {
+			if at, err := time.Parse(time.RFC3339Nano, when); err == nil {
+				return versioned(meta) + " was deleted at " + at.UTC().Format(time.RFC3339), "undelete it, or ask for another version"
+			}
+		}
+	}
+	if r.Version > 0 {
+		return "there is no version " + strconv.Itoa(r.Version), "check the path and the version"
+	}
+	return "there is no such secret", "check the path, or mark it optional"
+}
+
+func versioned(meta map[string]any) string {
+	if n, ok := meta["version"].(json.Number); ok {
+		return "version " + n.String()
+	}
+	return "the version"
+}
+
+// withOrigin adds where the read was declared to a problem that has no origin.
+func withOrigin(err error, r plan.Read) error {
+	var p *plan.Problem
+	if errors.As(err, &p) && p.Origin == (plan.Origin{}) {
+		q := *p
+		q.Origin = r.Origin
+		return &q
+	}
+	return err
+}

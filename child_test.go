@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// childMain is the target in the scripts. Its words are carried out in order:
+//
+//	env NAME        print a variable; "env ." prints all, sorted
+//	environ FILE    write all to a file, with NUL between them
+//	cat FILE        print a file; relative names are below $SECRETBOOT_DIR
+//	ls              print mode and name of the files in $SECRETBOOT_DIR
+//	dir             print $SECRETBOOT_DIR's file system and path
+//	pid, ppid       print them
+//	say TEXT        print it
+//	wait            print ready, then wait for a signal, print it, end with 0
+//	deaf            print ready, ignore TERM and wait for ever
+//	kill N          send the signal N to itself
+//	exit N          end with N
+func childMain() {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	words := os.Args[1:]
+	next := func() string {
+		if len(words) == 0 {
+			return ""
+		}
+		w := words[0]
+		words = words[1:]
+		return w
+	}
+	for len(words) > 0 {
+		childWord(next(), next, signals)
+	}
+}
+
+func childWord(word string, next func() string, signals chan os.Signal) {
+	dir := os.Getenv("SECRETBOOT_DIR")
+	switch word {
+	case "env":
+		childEnv(next())
+	case "environ":
+		if err := os.WriteFile(next(), []byte(strings.Join(os.Environ(), "\x00")), 0o600); err != nil {
+			childFail(err)
+		}
+	case "cat":
+		name := next()
+		if !strings.HasPrefix(name, "/") {
+			name = dir + "/" + name
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			childFail(err)
+		}
+		_, _ = os.Stdout.Write(text)
+	case "ls":
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			childFail(err)
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), "..") {
+				continue // the layout's own
+			}
+			info, err := os.Stat(dir + "/" + e.Name())
+			if err != nil {
+				childFail(err)
+			}
+			fmt.Println(info.Mode(), e.Name())
+		}
+	case "dir":
+		fmt.Println(dir)
+	case "pid":
+		fmt.Println(os.Getpid())
+	case "ppid":
+		fmt.Println(os.Getppid())
+	case "say":
+		fmt.Println(next())
+	case "wait":
+		fmt.Println("ready")
+		fmt.Println("got", <-signals)
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
+		select {}
+	case "kill":
+		n, _ := strconv.Atoi(next())
+		signal.Reset()
+		_ = syscall.Kill(os.Getpid(), syscall.Signal(n))
+		select {}
+	case "exit":
+		n, _ := strconv.Atoi(next())
+		os.Exit(n)
+	default:
+		childFail(fmt.Errorf("unknown word %q", word))
+	}
+}
+
+func childEnv(name string) {
+	if name != "." {
+		fmt.Println(os.Getenv(name))
+		return
+	}
+	env := os.Environ()
+	sort.Strings(env)
+	fmt.Println(strings.Join(env, "\n"))
+}
+
+func childFail(err error) {
+	fmt.Fprintln(os.Stderr, "child:", err)
+	os.Exit(99)
+}

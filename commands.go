@@ -1,0 +1,386 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretboot/secretboot/bootstrap"
+	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/vault"
+	"github.com/secretboot/secretboot/process"
+	"github.com/secretboot/secretboot/volume"
+)
+
+// defaultTimeout bounds everything up to the start of the command.
+const defaultTimeout = 60 * time.Second
+
+// app is one run of the program.
+type app struct {
+	signals   chan os.Signal
+	stdout    io.Writer
+	stderr    io.Writer
+	environ   []string
+	level     *slog.LevelVar
+	logFormat string
+	wrapping  bool // under `run`: codes of ours must not look like the command's
+	childCode int
+}
+
+func (a *app) logger() *slog.Logger {
+	opts := &slog.HandlerOptions{Level: a.level}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, opts))
+}
+
+// commands builds the command line.
+func (a *app) commands() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "secretboot",
+		Short: "Bring secrets from Vault to a process, and take them away again",
+		Long: "Secretboot logs in to HashiCorp Vault or OpenBao, reads, renders into 0400 files on\n" +
+			"tmpfs or into the environment, starts a command with them, and shreds what it wrote.\n\n" +
+			"Every option has a variable: --log-level is SECRETBOOT_LOG_LEVEL. A flag wins over a\n" +
+			"variable, a variable over the configuration file.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		a.wrapping = cmd.Name() == "run"
+		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: "see " + cmd.CommandPath() + " --help"}
+	})
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.shredCommand(), a.versionCommand())
+	return root
+}
+
+func (a *app) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG…]",
+		Short: "deliver, run the command, clean up when it ends",
+		Example: "  secretboot run -f db/password=secret/app/db#password -- ./app\n" +
+			"  secretboot run -c secretboot.yaml -- ./app --port 8080",
+		DisableFlagsInUseLine: true,
+		RunE:                  a.run,
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the command's name is the command's
+	addFlags(cmd, true)
+	return cmd
+}
+
+func (a *app) initCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "init [flags]",
+		Short:   "deliver and exit (init container, CI step)",
+		Example: "  secretboot init -c /etc/secretboot.yaml --dir /run/secrets",
+		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
+		RunE: a.init,
+	}
+	addFlags(cmd, false)
+	return cmd
+}
+
+func (a *app) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan [flags]",
+		Short: "what would be read and written, without reading a secret",
+		Args:  cobra.NoArgs, DisableFlagsInUseLine: true,
+	}
+	addFlags(cmd, true)
+	output := cmd.Flags().StringP("output", "o", "text", "text or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.plan(cmd, *output) }
+	return cmd
+}
+
+func (a *app) shredCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "shred PATH…",
+		Short: "destroy delivered files (end of a CI job)",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, paths []string) error {
+			var ps plan.Problems
+			for _, p := range paths {
+				ps.Add(volume.ShredPath(p))
+			}
+			return ps.Err()
+		},
+	}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.stdout, "secretboot "+version())
+			return err
+		},
+	}
+}
+
+// version is what the Go toolchain recorded: the module's version, or the
+// commit that a checkout was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	var commit, dirty string
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = " " + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = " (modified)"
+		}
+	}
+	return info.Main.Version + commit + dirty + " " + info.GoVersion
+}
+
+// declared builds the plan from all that was declared: flags before variables
+// before files.
+func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
+	in := a.input()
+	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
+	var ps plan.Problems
+	unknown, err := fromEnvironment(env)
+	ps.Add(err)
+	flags.logLevel = env.logLevel
+	ps.Add(fromFlags(cmd, flags))
+	a.level.Set(flags.logLevel)
+	for _, format := range []string{env.logFormat, flags.logFormat} {
+		if format != "" {
+			a.logFormat = format
+		}
+	}
+	for _, v := range unknown {
+		a.logger().Warn("unknown variable", slog.String("name", v.name), slog.String("did_you_mean", v.meant))
+	}
+	low, err := a.fromFiles(in, flags, env)
+	ps.Add(err)
+	mid, err := a.fromVariables(in)
+	ps.Add(err)
+	p := plan.Overlay(plan.Overlay(low, plan.Overlay(mid, env.plan)), flags.plan)
+	if p.Vault.Dev.IsSet && p.Vault.Address.IsSet {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: p.Vault.Dev.Origin, What: "--dev", Why: "a Vault address is set too, at " + p.Vault.Address.Origin.String(),
+			Fix: "take one of the two away",
+		})
+	}
+	return p, ps.Err()
+}
+
+// input is the outside world for the fronts.
+func (a *app) input() declare.Input {
+	home, _ := a.lookup("HOME")
+	cwd, err := os.Getwd()
+	if err != nil {
+		cwd = "/"
+	}
+	return declare.Input{
+		Open:   func(path string) (io.ReadCloser, error) { return os.Open(path) },
+		Lookup: a.lookup, Environ: a.environ, Home: home, Cwd: cwd,
+	}
+}
+
+func (a *app) lookup(name string) (string, bool) {
+	for i := len(a.environ) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(a.environ[i], name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// fromFiles reads our own configuration files. A file named by a flag stands
+// for those named by the variable.
+func (a *app) fromFiles(in declare.Input, flags, env *builder) (plan.Plan, error) {
+	files := flags.configs
+	if len(files) == 0 {
+		files = env.configs
+	}
+	var ps plan.Problems
+	var parts []plan.Plan
+	for _, f := range files {
+		p, _, err := declare.Config{Path: f.Value, Origin: f.Origin}.Declare(in)
+		ps.Add(err)
+		parts = append(parts, p)
+	}
+	p, err := plan.Merge(parts...)
+	ps.Add(err)
+	return p, ps.Err()
+}
+
+// fromVariables reads VAULT_… and the references in inherited variables.
+func (a *app) fromVariables(in declare.Input) (plan.Plan, error) {
+	var ps plan.Problems
+	var p plan.Plan
+	for _, front := range []declare.Front{declare.Environment{}, declare.References{}} {
+		part, _, err := front.Declare(in)
+		ps.Add(err)
+		p = plan.Overlay(p, part)
+	}
+	return p, ps.Err()
+}
+
+// plan prints what would be done.
+func (a *app) plan(cmd *cobra.Command, output string) error {
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.Reads, err = bootstrap.Reads(p); err != nil {
+		return err
+	}
+	switch output {
+	case "text":
+		return plan.Text(a.stdout, p)
+	case "json":
+		return plan.JSON(a.stdout, p)
+	}
+	return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be text or json"}
+}
+
+// init delivers and leaves.
+func (a *app) init(cmd *cobra.Command, _ []string) error {
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	var ps plan.Problems
+	for _, e := range p.Env {
+		if e.Origin.Front == (declare.References{}).Name() {
+			a.logger().Warn("init starts no command; this reference is left as it is", slog.String("variable", e.Name))
+			continue
+		}
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: e.Origin, What: "variable " + e.Name, Why: "init starts no command that could have it",
+			Fix: "deliver it as a file, or use run",
+		})
+	}
+	p.Env = nil
+	if len(p.Files)+len(p.Sets) == 0 {
+		ps.Add(&plan.Problem{Code: plan.CodeConfig, What: "init", Why: "no file is declared", Fix: "give -c FILE, -f PATH=REF or -t SRC:PATH"})
+	}
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	held, err := a.bootstrap(cmd.Context(), p, nil, false)
+	if err != nil {
+		return err
+	}
+	return held.Release(cmd.Context())
+}
+
+// run delivers, starts the command and cleans up.
+func (a *app) run(cmd *cobra.Command, args []string) error {
+	a.wrapping = true
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		p.Run.Command = args
+	}
+	if len(p.Run.Command) == 0 {
+		return &plan.Problem{Code: plan.CodeUsage, What: "run", Why: "no command was given", Fix: "put it after --, as in: secretboot run -- ./app"}
+	}
+	t := &target{run: p.Run, login: p.Login, environ: a.environ, log: a.logger()}
+	held, err := a.bootstrap(cmd.Context(), p, t, true)
+	if err != nil {
+		return err
+	}
+	return a.start(cmd.Context(), t, held)
+}
+
+// start hands over to the command. Whatever happens, held is closed or released.
+func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error {
+	env, err := t.environment(held)
+	if err != nil {
+		return errors.Join(err, held.Close(ctx))
+	}
+	if t.replaces(held) {
+		if err := held.Release(ctx); err != nil {
+			return err
+		}
+		return errors.Join(t.replace(env), held.Close(ctx))
+	}
+	process.Notify(a.signals)
+	code, err := t.supervise(env, a.signals)
+	a.childCode = code
+	closeErr := held.Close(ctx)
+	if err != nil {
+		return errors.Join(err, closeErr)
+	}
+	if closeErr != nil {
+		for _, p := range problems(closeErr) {
+			a.report(p)
+		}
+	}
+	return nil
+}
+
+// bootstrap carries out the plan within its deadline.
+func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	ctx, stop := a.untilSignal(parent)
+	defer stop()
+	if d := p.Timeout.Or(defaultTimeout); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	job, err := bootstrap.New(p, a.deps(p, t, private))
+	if err != nil {
+		return nil, err
+	}
+	return job.Run(ctx)
+}
+
+// deps connects the pipeline to the real Vault, sink and process.
+func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
+	log, in := a.logger(), a.input()
+	resolve := func(h plan.Handle) ([]byte, error) { return declare.Resolve(in, h) }
+	d := bootstrap.Deps{Lookup: a.lookup, Resolve: resolve, Log: log}
+	if t != nil {
+		d.Target = t
+	}
+	d.Vault = func() (bootstrap.Vault, error) {
+		if p.Vault.Dev.IsSet {
+			return vault.PrepareDev(p.Vault.Dev, log)
+		}
+		return vault.Prepare(vault.Options{Vault: p.Vault, Login: p.Login, Resolve: resolve, Log: log})
+	}
+	if len(p.Files)+len(p.Sets) > 0 {
+		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p.Sink, private, log) }
+	}
+	return d
+}
+
+// openSink opens the folder that was asked for, or chooses one.
+func (a *app) openSink(s plan.Sink, private bool, log *slog.Logger) (bootstrap.Sink, error) {
+	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
+	if !s.Dir.IsSet {
+		chosen, err := volume.Choose(a.lookup, private, log)
+		if err != nil {
+			return nil, err
+		}
+		o = chosen
+	}
+	o.AllowDisk = s.AllowDisk.Or(false)
+	return volume.Open(o)
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// importRules is the one-way import graph of the house. A rule names a package
+// (below the module), the packages of ours that it may import, and whether it
+// may import anything outside the standard library.
+var importRules = []struct {
+	pkg     string
+	may     []string
+	stdOnly bool
+	why     string
+}{
+	{"bootstrap/plan", nil, true, "a plan is data: whoever prints it must not pull in a client"},
+	{"bootstrap/secret", nil, true, "the type that guards secrets must be small enough to read whole"},
+	{"bootstrap/declare", []string{"bootstrap/plan"}, false, "a front translates; it must not be able to touch a secret or the network"},
+	{"render", []string{"bootstrap/plan", "bootstrap/secret"}, false, "rendering is pure"},
+	{"volume", []string{"bootstrap/plan", "bootstrap/secret"}, false, "the sink knows nothing of Vault"},
+	{"bootstrap/vault", []string{"bootstrap/plan", "bootstrap/secret"}, false, "the client knows nothing of files"},
+	{"process", nil, false, "supervision must not know what a secret is"},
+	{"bootstrap", []string{
+		"bootstrap/plan", "bootstrap/secret", "render",
+	}, false, "the pipeline sees Vault and the sink through interfaces"},
+}
+
+const module = "github.com/secretboot/secretboot/"
+
+func directImports(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "./"+pkg).CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list %s: %v\n%s", pkg, err, out)
+	}
+	return strings.Fields(string(out))
+}
+
+func TestImportRules(t *testing.T) {
+	for _, rule := range importRules {
+		allowed := map[string]bool{}
+		for _, m := range rule.may {
+			allowed[module+m] = true
+		}
+		for _, imp := range directImports(t, rule.pkg) {
+			ours := strings.HasPrefix(imp, module)
+			if ours && !allowed[imp] {
+				t.Errorf("%s imports %s: %s", rule.pkg, imp, rule.why)
+			}
+			if rule.stdOnly && strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") {
+				t.Errorf("%s imports %s, but may use the standard library only: %s", rule.pkg, imp, rule.why)
+			}
+		}
+	}
+}
+
+// deniedImports are packages that only one of ours may import.
+var deniedImports = []struct{ prefix, only, why string }{
+	{"github.com/hashicorp/vault/api", "bootstrap/vault", "one client, one policy for redirects, sizes and retries"},
+	{"net/http", "bootstrap/vault", "nothing else talks to the network"},
+	{"os/exec", "", "one owner of wait: os/exec would reap beside it"},
+	{"github.com/kelseyhightower/envconfig", ".", "only main reads the environment"},
+	{"k8s.io/", "", "Kubernetes types cost megabytes; manifests are read as data"},
+}
+
+func TestOneImporter(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0]+"/", module)
+		pkg = strings.TrimSuffix(pkg, "/")
+		for _, imp := range words[1:] {
+			for _, d := range deniedImports {
+				if strings.HasPrefix(imp, d.prefix) && (d.only == "" || module+d.only != words[0] && !(d.only == "." && pkg == "")) {
+					t.Errorf("%s imports %s: %s", words[0], imp, d.why)
+				}
+			}
+		}
+	}
+}

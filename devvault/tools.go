@@ -1,0 +1,12 @@
+//go:build tools
+
+// Package devvault pins the Vault server, and the two plugins beside it, that
+// the tests and the demo run against. Nothing here is imported by, linked into
+// or shipped with secretboot. README.md says how it is built.
+package devvault
+
+import (
+	_ "github.com/hashicorp/vault"
+	_ "github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes"
+	_ "github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin"
+)

@@ -1,0 +1,20 @@
+#!/bin/sh
+# The main job on a local file that stands in for Vault.
+# Usage: demo.sh PATH-OF-SECRETBOOT
+set -eu
+secretboot=$1
+here=$(dirname "$0")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A dev file is refused when others may read it, hence the umask.
+(umask 077 && cat >"$work/dev.yaml" <<YAML
+secret/data/myapp/config: { username: app, password: made-up-for-the-demo }
+secret/data/myapp/api: { key: also-made-up }
+YAML
+)
+
+. "$here/show.sh"
+show "$secretboot" --dev "$work/dev.yaml" -c "$here/secretboot.yaml"

@@ -1,0 +1,141 @@
+// Secretboot brings secrets from HashiCorp Vault or OpenBao to a process and
+// takes them away again: it logs in, reads, renders into 0400 files on tmpfs or
+// into the environment, starts the process, and shreds what it wrote when that
+// process ends.
+//
+// The way of a secret through the program: package declare turns what a user
+// wrote into a plan that holds no secret; package bootstrap carries it out with
+// vault (log in, read), render (templates, formats) and volume (stage, switch,
+// shred); exec.go starts the command. This file and its neighbours options.go
+// and commands.go are the only ones that read the process environment, make a
+// root context or exit.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/process"
+)
+
+// signalBuffer holds a burst of signals while we are busy: a full channel would
+// lose them, because the runtime does not wait.
+const signalBuffer = 512
+
+// terminationLog is where Kubernetes looks for the reason of a container's end
+// (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+const terminationLog = "/dev/termination-log"
+
+func main() {
+	// First of all: as process 1, SIGTERM would otherwise end us with code 2.
+	// SIGPIPE is caught, not ignored, so that a closed log never ends us and
+	// the command does not inherit "ignored".
+	signals := make(chan os.Signal, signalBuffer)
+	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
+	a := &app{
+		signals: signals, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
+		level: new(slog.LevelVar), logFormat: "text",
+	}
+	os.Exit(a.main(os.Args[1:]))
+}
+
+// main runs one command line and gives the exit code.
+func (a *app) main(args []string) int {
+	root := a.commands()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return a.childCode
+	}
+	var sig *interrupted
+	if errors.As(err, &sig) {
+		a.report(&plan.Problem{What: "interrupted", Why: sig.Error()})
+		return 128 + int(sig.signal)
+	}
+	ps := problems(err)
+	for _, p := range ps {
+		a.report(p)
+	}
+	a.terminationMessage(ps)
+	return a.exitCode(ps[0].Code)
+}
+
+// problems gives err as at least one problem. What cobra says of a command
+// line has no code of its own.
+func problems(err error) plan.Problems {
+	var one *plan.Problem
+	var many plan.Problems
+	if !errors.As(err, &one) && !errors.As(err, &many) {
+		err = &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: "see secretboot --help"}
+	}
+	var ps plan.Problems
+	ps.Add(err)
+	return ps
+}
+
+// exitCode gives the code for a failure before the command started: under
+// `run` every code but 126 and 127 could be mistaken for the command's own.
+func (a *app) exitCode(code plan.Code) int {
+	wrapper := a.wrapping && code != plan.CodeNotExecutable && code != plan.CodeNotFound
+	if wrapper {
+		code = plan.CodeOwn
+	}
+	return int(code)
+}
+
+// report prints one problem as one line.
+func (a *app) report(p *plan.Problem) {
+	if a.logFormat == "json" {
+		a.logger().Error(p.Error(), slog.Int("code", int(p.Code)))
+		return
+	}
+	_, _ = fmt.Fprintln(a.stderr, "secretboot: "+p.Error())
+}
+
+// terminationMessage leaves the reason where Kubernetes shows it, if the file
+// is there already; it is never created.
+func (a *app) terminationMessage(ps plan.Problems) {
+	f, err := os.OpenFile(terminationLog, os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	line := fmt.Sprintf("%s (code %d)", ps[0].Error(), int(ps[0].Code))
+	if len(ps) > 1 {
+		line += fmt.Sprintf(" and %d more", len(ps)-1)
+	}
+	_, _ = f.WriteString(strings.ToValidUTF8(line, "?") + "\n")
+}
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ signal syscall.Signal }
+
+func (i *interrupted) Error() string { return "signal " + i.signal.String() }
+
+// untilSignal gives a context that ends at the first signal that asks us to
+// end. After stop, signals are left in the channel for whoever reads it next.
+func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case s := <-a.signals:
+				if n, ok := s.(syscall.Signal); ok && n != syscall.SIGPIPE {
+					cancel(&interrupted{n})
+					return
+				}
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return ctx, func() { close(quit); <-done }
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+	"github.com/spf13/cobra"
+
+	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// Settings are the SECRETBOOT_… variables, each the text of the option of the
+// same name. They are strings here because envconfig's own errors print the
+// value and stop at the first; option.apply reads them, as it reads a flag.
+type Settings struct {
+	Config          string `split_words:"true"`
+	From            string `split_words:"true"`
+	Dev             string `split_words:"true"`
+	File            string `split_words:"true"`
+	Template        string `split_words:"true"`
+	Env             string `split_words:"true"`
+	Dir             string `split_words:"true"`
+	AllowDisk       string `split_words:"true"`
+	Timeout         string `split_words:"true"`
+	Connections     string `split_words:"true"`
+	AuthMethod      string `split_words:"true"`
+	AuthMount       string `split_words:"true"`
+	LogLevel        string `split_words:"true"`
+	LogFormat       string `split_words:"true"`
+	Exec            string `split_words:"true"`
+	Supervise       string `split_words:"true"`
+	KillTimeout     string `split_words:"true"`
+	KeepCredentials string `split_words:"true"`
+	Pristine        string `split_words:"true"`
+}
+
+// byOption gives the settings by the name of their option.
+func (s *Settings) byOption() map[string]string {
+	return map[string]string{
+		"config": s.Config, "from": s.From, "dev": s.Dev, "file": s.File, "template": s.Template, "env": s.Env,
+		"dir": s.Dir, "allow-disk": s.AllowDisk, "timeout": s.Timeout, "connections": s.Connections,
+		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "log-level": s.LogLevel, "log-format": s.LogFormat,
+		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout,
+		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
+	}
+}
+
+// builder collects what options say: a part of the plan, and what concerns the
+// command line alone.
+type builder struct {
+	in        declare.Input
+	plan      plan.Plan
+	configs   []plan.Setting[string] // files of our own configuration
+	logLevel  slog.Level
+	logFormat string
+}
+
+// option is one setting of the command line, with its variable.
+type option struct {
+	name, short string
+	kind        string // of its value, for the help; "" is a switch
+	help        string
+	list        bool // may be given more than once; its variable has one per line
+	run         bool // for `run` only
+	apply       func(b *builder, text string, from plan.Origin) error
+}
+
+func (o option) variable() string {
+	return "SECRETBOOT_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// options is the table of all of them; flags, variables and the README's table
+// come from it.
+func options() []option {
+	return []option{
+		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: func(b *builder, s string, o plan.Origin) error {
+			b.configs = append(b.configs, plan.Set(s, o))
+			return nil
+		}},
+		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind (config:PATH)", apply: applyFrom},
+		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
+		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
+		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
+		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
+		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
+		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
+		{name: "timeout", kind: "DURATION", help: "for everything up to the start of the command; 0 is for ever (default 60s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Timeout })},
+		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16)", apply: applyConnections},
+		{name: "auth-method", kind: "METHOD", help: "token or approle; found out when not given", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Method })},
+		{name: "auth-mount", kind: "MOUNT", help: "where the auth method is mounted", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Mount })},
+		{name: "log-level", kind: "LEVEL", help: "debug, info, warn or error (default info)", apply: applyLogLevel},
+		{name: "log-format", kind: "FORMAT", help: "text or json (default text)", apply: applyLogFormat},
+		{name: "exec", run: true, help: "replace ourselves with the command; delivered files stay", apply: applyMode(plan.RunReplace)},
+		{name: "supervise", run: true, help: "wait for the command even when nothing is left to clean up", apply: applyMode(plan.RunSupervise)},
+		{name: "kill-timeout", run: true, kind: "DURATION", help: "from SIGTERM to SIGKILL; 0 is for ever (default 6s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Run.KillTimeout })},
+		{name: "keep-credentials", run: true, help: "leave our own credentials in the command's environment", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.KeepCredentials })},
+		{name: "pristine", run: true, help: "the command inherits no variable", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
+	}
+}
+
+func text(field func(*builder) *plan.Setting[string]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		if s == "" {
+			return errors.New("the value is empty")
+		}
+		*field(b) = plan.Set(s, o)
+		return nil
+	}
+}
+
+func toggle(field func(*builder) *plan.Setting[bool]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		v, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		*field(b) = plan.Set(v, o)
+		return nil
+	}
+}
+
+func duration(field func(*builder) *plan.Setting[time.Duration]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return errors.New("must be a duration such as 30s or 2m, or 0")
+		}
+		*field(b) = plan.Set(d, o)
+		return nil
+	}
+}
+
+func applyMode(m plan.RunMode) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		on, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		have := b.plan.Run.Mode
+		if on && have.IsSet && have.Value != m {
+			return errors.New("--exec and --supervise exclude each other")
+		}
+		if on {
+			b.plan.Run.Mode = plan.Set(m, o)
+		}
+		return nil
+	}
+}
+
+func applyConnections(b *builder, s string, o plan.Origin) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 1024 {
+		return errors.New("must be a whole number from 1 to 1024")
+	}
+	b.plan.Vault.Connections = plan.Set(n, o)
+	return nil
+}
+
+func applyFrom(b *builder, s string, o plan.Origin) error {
+	kind, path, _ := strings.Cut(s, ":")
+	if kind != "config" {
+		return fmt.Errorf("the kind %q is not known; this version knows config:PATH", kind)
+	}
+	if path == "" {
+		return errors.New("a path must follow config:")
+	}
+	b.configs = append(b.configs, plan.Set(path, o))
+	return nil
+}
+
+func applyFile(b *builder, s string, o plan.Origin) error {
+	f, err := declare.ParseFileFlag(s, o)
+	if err == nil {
+		b.plan.Files = append(b.plan.Files, f)
+	}
+	return err
+}
+
+func applyTemplate(b *builder, s string, o plan.Origin) error {
+	f, err := declare.ParseTemplateFlag(b.in, s, o)
+	if err == nil {
+		b.plan.Files = append(b.plan.Files, f)
+	}
+	return err
+}
+
+func applyEnv(b *builder, s string, o plan.Origin) error {
+	e, err := declare.ParseEnvFlag(s, o)
+	if err == nil {
+		b.plan.Env = append(b.plan.Env, e)
+	}
+	return err
+}
+
+func applyLogLevel(b *builder, s string, _ plan.Origin) error {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[s]
+	if !ok {
+		return errors.New("must be debug, info, warn or error")
+	}
+	b.logLevel = level
+	return nil
+}
+
+func applyLogFormat(b *builder, s string, _ plan.Origin) error {
+	if s != "text" && s != "json" {
+		return errors.New("must be text or json")
+	}
+	b.logFormat = s
+	return nil
+}
+
+// given is a flag's value: every text it was given, kept until all flags are
+// known, so that all mistakes can be told at once.
+type given struct {
+	kind  string
+	texts []string
+}
+
+func (g *given) String() string { return strings.Join(g.texts, ",") }
+func (g *given) Type() string   { return g.kind }
+func (g *given) Set(s string) error {
+	g.texts = append(g.texts, s)
+	return nil
+}
+
+// addFlags declares the options of a command.
+func addFlags(cmd *cobra.Command, wrapper bool) {
+	cmd.Flags().SortFlags = false
+	for _, o := range options() {
+		if o.run && !wrapper {
+			continue
+		}
+		f := cmd.Flags().VarPF(&given{kind: o.kind}, o.name, o.short, o.help)
+		if o.kind == "" {
+			f.Value.(*given).kind, f.NoOptDefVal = "bool", "true"
+		}
+	}
+}
+
+// fromFlags applies the flags that were given.
+func fromFlags(cmd *cobra.Command, b *builder) error {
+	var ps plan.Problems
+	for _, o := range options() {
+		f := cmd.Flags().Lookup(o.name)
+		if f == nil || !f.Changed {
+			continue
+		}
+		texts := f.Value.(*given).texts
+		from := plan.Origin{Front: "flag", At: "--" + o.name}
+		if !o.list && len(texts) > 1 {
+			ps.Add(&plan.Problem{Code: plan.CodeUsage, What: from.At, Why: "given more than once", Fix: "give it once"})
+			continue
+		}
+		for _, s := range texts {
+			ps.Add(applied(o.apply(b, s, from), plan.CodeUsage, from))
+		}
+	}
+	return ps.Err()
+}
+
+// unknownVariable is a SECRETBOOT_… variable that means nothing to us, and the
+// one that may have been meant. Kubernetes makes some for a service of our name.
+type unknownVariable struct{ name, meant string }
+
+// fromEnvironment applies the SECRETBOOT_… variables. An empty variable is not
+// set. What is not known is given back, for a warning.
+func fromEnvironment(b *builder) (unknown []unknownVariable, err error) {
+	var s Settings
+	if err := envconfig.Process("SECRETBOOT", &s); err != nil {
+		return nil, &plan.Problem{Code: plan.CodeBug, What: "SECRETBOOT_… variables", Why: "cannot be read"}
+	}
+	var ps plan.Problems
+	values := s.byOption()
+	var known []string
+	for _, o := range options() {
+		known = append(known, o.variable())
+		value := values[o.name]
+		if value == "" {
+			continue
+		}
+		from := plan.Origin{Front: "environment", At: o.variable()}
+		texts := []string{value}
+		if o.list {
+			texts = strings.FieldsFunc(value, func(r rune) bool { return r == '\n' })
+		}
+		for _, one := range texts {
+			ps.Add(applied(o.apply(b, one, from), plan.CodeConfig, from))
+		}
+	}
+	for _, entry := range b.in.Environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "SECRETBOOT_") && !slices.Contains(known, name) && name != "SECRETBOOT_DIR" {
+			unknown = append(unknown, unknownVariable{name, plan.Nearest(name, known)})
+		}
+	}
+	return unknown, ps.Err()
+}
+
+// applied makes a problem of what an option's apply said.
+func applied(err error, code plan.Code, from plan.Origin) error {
+	var p *plan.Problem
+	var ps plan.Problems
+	if err == nil || errors.As(err, &p) || errors.As(err, &ps) {
+		return err
+	}
+	return &plan.Problem{Code: code, What: from.At, Why: err.Error()}
+}

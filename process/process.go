@@ -1,0 +1,244 @@
+// Package process starts and supervises one child the way an init should. It
+// knows nothing of secrets.
+//
+// The contract: every signal that reached us is passed on, except those that
+// are about ourselves (SIGCHLD, SIGURG, SIGPIPE); the child's end decides, with
+// its own exit code or 128+n for a signal; orphans that became ours are reaped;
+// the child is its own process group, and has the terminal when we had it.
+//
+// There is one owner of wait(2): nothing in this program may use os/exec or
+// os.Process.Wait beside this package, because a reaper of all children would
+// steal their exit status.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spec is what to start.
+type Spec struct {
+	Path string   // of the executable
+	Argv []string // with the name as Argv[0]
+	Env  []string // NAME=VALUE, complete
+
+	// KillTimeout is how long the child may take to end after a SIGTERM before
+	// its whole group is killed; 0 is for ever.
+	KillTimeout time.Duration
+
+	Log *slog.Logger
+}
+
+// Supervise starts the child and returns its exit code when it has ended:
+// 0 to 255, or 128+n when signal n ended it. signals is where the caller
+// receives signals; it must be buffered. The error is the one from starting
+// the child, as an errno.
+func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
+	tty := openForeground()
+	defer tty.close()
+	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+		Env:   s.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: tty.ours(), Ctty: tty.fd},
+	})
+	if err != nil {
+		return 0, err
+	}
+	events := make(chan event)
+	go reap(pid, events)
+	c := &child{spec: s, pid: pid, tty: tty}
+	return c.watch(signals, events), nil
+}
+
+// event is a change of the child's state.
+type event struct {
+	stopped bool
+	code    int
+}
+
+// reap is the one owner of wait. It reaps whatever ends and tells of the main
+// child only; when that has ended it stops reaping, because we end then too.
+func reap(main int, events chan<- event) {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case err != nil:
+			events <- event{code: 255}
+			return
+		case pid != main:
+			continue
+		case ws.Stopped():
+			events <- event{stopped: true}
+		case ws.Signaled():
+			events <- event{code: 128 + int(ws.Signal())}
+			return
+		case ws.Exited():
+			events <- event{code: ws.ExitStatus()}
+			return
+		}
+	}
+}
+
+type child struct {
+	spec Spec
+	pid  int
+	tty  *terminal
+}
+
+// watch passes signals on until the child has ended.
+func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
+	var kill <-chan time.Time
+	terms := 0
+	for {
+		select {
+		case ev := <-events:
+			if !ev.stopped {
+				return ev.code
+			}
+			c.stopWithChild()
+		case <-kill:
+			c.spec.Log.Warn("the command did not end in time; killing its process group",
+				slog.String("kill_timeout", c.spec.KillTimeout.String()))
+			c.killGroup()
+			kill = nil
+		case sig := <-signals:
+			n, ok := sig.(syscall.Signal)
+			if !ok || !Forwarded(n) {
+				continue
+			}
+			if n == syscall.SIGTERM {
+				if terms++; terms == 1 && c.spec.KillTimeout > 0 {
+					timer := time.NewTimer(c.spec.KillTimeout)
+					defer timer.Stop()
+					kill = timer.C
+				}
+			}
+			c.forward(n)
+		}
+	}
+}
+
+// forward passes one signal on. A terminal stop goes to the whole group, as the
+// terminal would send it; everything else to the child, as kill(1) would.
+func (c *child) forward(n syscall.Signal) {
+	target := c.pid
+	if n == syscall.SIGTSTP || n == syscall.SIGCONT {
+		target = -c.pid
+	}
+	if err := syscall.Kill(target, n); err != nil && !errors.Is(err, syscall.ESRCH) {
+		c.spec.Log.Warn("a signal could not be passed on", slog.String("signal", n.String()), slog.String("why", err.Error()))
+	}
+}
+
+func (c *child) killGroup() {
+	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+	_ = syscall.Kill(c.pid, syscall.SIGKILL) // the child may have left its group
+}
+
+// stopWithChild stops us too when the child was stopped, so that the shell that
+// started us gets its prompt back, and continues the child when we are
+// continued. As process 1 nobody could continue us.
+func (c *child) stopWithChild() {
+	if os.Getpid() == 1 || !c.tty.ours() {
+		return
+	}
+	c.tty.give(unix.Getpgrp())
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	c.tty.give(c.pid)
+	_ = syscall.Kill(-c.pid, syscall.SIGCONT)
+}
+
+// Forwarded reports whether a signal is passed on to the child. SIGURG is the
+// Go runtime's own, SIGCHLD is about the child, SIGPIPE about our log; SIGTTIN
+// and SIGTTOU are about our own use of the terminal.
+func Forwarded(n syscall.Signal) bool {
+	switch n {
+	case syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGKILL, syscall.SIGSTOP:
+		return false
+	}
+	return true
+}
+
+// Ending lists the signals that end a program which does nothing about them
+// and that are used to ask it to end.
+func Ending() []os.Signal {
+	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
+}
+
+// Notify sends to c the given signals, or all there are when none is given,
+// but leaves alone those that our parent had us ignore (nohup), so that the
+// child inherits that too.
+func Notify(c chan<- os.Signal, which ...os.Signal) {
+	if len(which) == 0 {
+		for n := syscall.Signal(1); n <= 64; n++ {
+			which = append(which, n)
+		}
+	}
+	for _, s := range which {
+		if !signal.Ignored(s) && s != syscall.SIGURG {
+			signal.Notify(c, s)
+		}
+	}
+}
+
+// Find gives the path of an executable for name, as execvp(3) looks for it:
+// name itself when it has a slash, else the first match in the folders of
+// path, a colon-separated list. The error is fs.ErrNotExist, or the errno that
+// tells why what was found cannot be executed.
+func Find(name, path string) (string, error) {
+	if name == "" {
+		return "", syscall.ENOENT
+	}
+	if containsSlash(name) {
+		return name, executable(name)
+	}
+	var denied error
+	for _, dir := range splitPath(path) {
+		candidate := dir + "/" + name
+		err := executable(candidate)
+		if err == nil {
+			return candidate, nil
+		}
+		if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR) && denied == nil {
+			denied = err
+		}
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", syscall.ENOENT
+}
+
+// executable tells whether we may execute the file: access(2) with the
+// effective ids, and not a directory.
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return syscall.EISDIR
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return syscall.EACCES
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+}
+
+// Replace turns this process into the command. It returns only on failure.
+func Replace(s Spec) error {
+	if err := syscall.Exec(s.Path, s.Argv, s.Env); err != nil {
+		return fmt.Errorf("execve: %w", err)
+	}
+	return nil
+}

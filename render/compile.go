@@ -1,0 +1,136 @@
+package render
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"text/template"
+	"text/template/parse"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// root is the name that the outermost template has inside text/template. No
+// {{define}} can take it by accident, and it is easy to find in a message.
+const root = "\x00"
+
+// Program is a template that was checked and can be executed any number of
+// times, also at the same time.
+type Program struct {
+	name   string
+	origin plan.Origin
+	text   *template.Template
+	sites  []site
+	exprs  map[string]string // "line:column" to the expression there
+	reads  []plan.Read
+	now    func() time.Time
+}
+
+// site is a place in the template that the rewritten tree refers to by number.
+type site struct {
+	at     string // line:column
+	expr   string
+	fn     *function // nil for printing and for range
+	orElse bool      // of a range: it has an else branch
+}
+
+// Compile checks a template without executing it. It fails with [plan.Problems]
+// of CodeData, one for each syntax error, unknown function or template, wrong
+// number of arguments, and function that is not supported; and with CodeConfig
+// for a dialect that is not supported.
+func Compile(t plan.Template, origin plan.Origin) (*Program, error) {
+	return compile(t, origin, time.Now)
+}
+
+// compile is Compile with a clock.
+func compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
+	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, now: now}
+	if t.Dialect != plan.DialectConsulTemplate {
+		return nil, &plan.Problem{
+			Code: plan.CodeConfig, Origin: origin, What: p.what("", ""),
+			Why: "templates of this declaration are not supported yet",
+		}
+	}
+	trees, err := p.parse(t)
+	if err != nil {
+		return nil, err
+	}
+	c := &compiler{p: p, table: newTable(), trees: trees, seen: map[string]bool{}}
+	if err := c.compile(); err != nil {
+		return nil, err
+	}
+	p.text = template.New(root).Funcs(hooks(nil))
+	if t.Missing == plan.MissingError {
+		p.text.Option("missingkey=error")
+	}
+	for name, tree := range trees {
+		if _, err := p.text.AddParseTree(name, tree); err != nil {
+			return nil, p.parseProblem(err)
+		}
+	}
+	return p, nil
+}
+
+// parse gives the trees of all the templates in t by name. Functions are not
+// looked at yet: the compiler tells more about them than text/template does.
+func (p *Program) parse(t plan.Template) (map[string]*parse.Tree, error) {
+	trees := map[string]*parse.Tree{}
+	tree := parse.New(root)
+	tree.Mode = parse.SkipFuncCheck
+	if _, err := tree.Parse(t.Text, t.Left, t.Right, trees); err != nil {
+		return nil, p.parseProblem(err)
+	}
+	if trees[root] == nil { // a template of white space and definitions only
+		trees[root] = tree
+	}
+	return trees, nil
+}
+
+// parseProblem tells a syntax error. Its text quotes the template, which is no
+// secret.
+func (p *Program) parseProblem(err error) error {
+	at, why := "", strings.TrimPrefix(err.Error(), "template: ")
+	place := regexp.MustCompile(`^template: \x00:(\d+)(?::(\d+))?: `)
+	if m := place.FindStringSubmatch(err.Error()); m != nil {
+		at, why = m[1], err.Error()[len(m[0]):]
+		if m[2] != "" {
+			at += ":" + m[2]
+		}
+	}
+	fix := ""
+	if strings.Contains(why, "bad character U+002D") {
+		fix = `a key with a dash is written {{ index .Data.data "the-key" }}`
+	}
+	return &plan.Problem{Code: plan.CodeData, Origin: p.origin, What: p.what(at, ""), Why: why, Fix: fix}
+}
+
+// what names the template, the place in it and the expression there.
+func (p *Program) what(at, expr string) string {
+	name := p.name
+	if name == "" {
+		name = "template"
+	}
+	if at != "" {
+		name += ":" + at
+	}
+	if expr == "" {
+		return "template " + name
+	}
+	return fmt.Sprintf("template %s: %s", name, short(expr))
+}
+
+// short keeps an expression to a length that fits in a message.
+func short(expr string) string {
+	const most = 80
+	if r := []rune(expr); len(r) > most {
+		expr = string(r[:most]) + "…"
+	}
+	return "<" + expr + ">"
+}
+
+// Reads lists the reads whose path is written out in the template, each once,
+// in the order of the text. Reads below an {{if}} are among them: they cost less
+// ahead of time than one after another. Writes are not: one that is not needed
+// must not be done.
+func (p *Program) Reads() []plan.Read { return append([]plan.Read(nil), p.reads...) }

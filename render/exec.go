@@ -1,0 +1,229 @@
+package render
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"text/template"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// run is one execution of a program.
+type run struct {
+	p       *Program
+	in      Input
+	lacking []Need             // not empty: we only go on to find more of them
+	asked   map[string]bool    // keys of lacking
+	answers map[string]*answer // each secret is copied once, so that the template may change it
+	steps   int
+	depth   int
+}
+
+// Execute renders the program. If it asks for reads that in has no answer to,
+// it gives those instead of bytes, and no error: what else goes wrong may come
+// from what is lacking. Otherwise it fails with a *plan.Problem: CodeMissing
+// (with [ErrMissing] in its chain) for a value that is not there, CodeData for
+// what a function cannot handle and for a template that does too much, or the
+// code of the answer that it asked for.
+func (p *Program) Execute(in Input) (Output, error) {
+	r := &run{p: p, in: in, asked: map[string]bool{}, answers: map[string]*answer{}}
+	text, err := p.text.Clone()
+	if err != nil {
+		return Output{}, p.executionProblem(err)
+	}
+	out := &limited{}
+	err = text.Funcs(hooks(r)).Execute(out, nil)
+	if len(r.lacking) > 0 && !errors.Is(err, errBudget) {
+		return Output{Lacking: r.lacking}, nil
+	}
+	if err != nil {
+		return Output{}, p.executionProblem(err)
+	}
+	return Output{Bytes: secret.New(out.buf.Bytes())}, nil
+}
+
+// hooks are the functions that the compiler put into the tree.
+func hooks(r *run) template.FuncMap {
+	return template.FuncMap{
+		hookCall:  func(id int, args ...any) (any, error) { return r.call(id, args) },
+		hookEmit:  func(id int, v any) (string, error) { return r.emit(id, v) },
+		hookRange: func(id int, v any) (any, error) { return r.iterate(id, v) },
+		hookEnter: func() (string, error) { return r.enter() },
+		hookLeave: func() string { r.depth--; return "" },
+	}
+}
+
+// scouting says that bytes are not wanted any more, only further needs.
+func (r *run) scouting() bool { return len(r.lacking) > 0 }
+
+// fail tells err at a site; while scouting, only what must end the execution.
+func (r *run) fail(id int, err error) error {
+	if r.scouting() && !errors.Is(err, errBudget) {
+		return nil
+	}
+	return r.p.problem(r.p.sites[id], err)
+}
+
+func (r *run) call(id int, args []any) (any, error) {
+	v, err := r.p.sites[id].fn.call(r, args)
+	if err != nil {
+		return nil, r.fail(id, err)
+	}
+	return v, nil
+}
+
+// emit gives the text of what is printed. Numbers keep the text they came in.
+func (r *run) emit(id int, v any) (string, error) {
+	text, err := r.text(v)
+	if err != nil {
+		return "", r.fail(id, err)
+	}
+	return text, nil
+}
+
+func (r *run) text(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", missing("the value is missing", "check the name of the field, or give a value with default")
+	case string:
+		return v, r.spend(1 + len(v)>>10)
+	case *answer:
+		return "", badData("this is a whole secret", "name a field of it, such as .Data.FIELD")
+	}
+	if err := r.inspect(v, noNil); err != nil {
+		return "", err
+	}
+	switch reflect.ValueOf(v).Kind() {
+	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return "", badData("this has no printed form", "")
+	}
+	return fmt.Sprint(v), nil
+}
+
+// iterate looks at what a range is about to iterate over.
+func (r *run) iterate(id int, v any) (any, error) {
+	s := r.p.sites[id]
+	rv := reflect.ValueOf(v)
+	n := 0
+	switch {
+	case v == nil && s.orElse:
+		return nil, nil
+	case v == nil:
+		return nil, r.fail(id, missing("the list is missing", "add an {{else}} to the range, or test the value first"))
+	case rv.Kind() == reflect.Map || rv.Kind() == reflect.Slice || rv.Kind() == reflect.Array:
+		n = rv.Len()
+	case rv.CanInt():
+		n = int(min(rv.Int(), maxSteps+1))
+	case rv.CanUint():
+		n = int(min(rv.Uint(), maxSteps+1))
+	default:
+		return nil, r.fail(id, badData("range wants a list, a map or a whole number", ""))
+	}
+	if err := r.spend(1 + max(n, 0)); err != nil {
+		return nil, r.fail(id, err)
+	}
+	return v, nil
+}
+
+func (r *run) enter() (string, error) {
+	r.depth++
+	if r.depth > maxDepth {
+		return "", tooMuch("templates call one another without end")
+	}
+	return "", r.spend(1)
+}
+
+// limited is a buffer that refuses to grow over maxOutput.
+type limited struct{ buf bytes.Buffer }
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.buf.Len()+len(b) > maxOutput {
+		return 0, tooMuch("the output would be larger than 16 MiB")
+	}
+	return l.buf.Write(b)
+}
+
+// answer is what the function secret gives to a template: consul-template's
+// names for the members of an answer of Vault.
+type answer struct {
+	RequestID     string
+	LeaseID       string
+	LeaseDuration int // seconds
+	Renewable     bool
+	Data          map[string]any
+	Warnings      []string
+}
+
+// read gives the answer to a need, or nil when there is none yet.
+func (r *run) read(function string, args []string) (*answer, error) {
+	need, fail := newNeed(function, args)
+	if fail != nil {
+		return nil, fail
+	}
+	need.Read.Origin = r.p.origin
+	key := need.Key()
+	if a := r.answers[key]; a != nil {
+		return a, nil
+	}
+	got, ok := r.in.Answers[key]
+	if !ok {
+		if !r.asked[key] {
+			r.asked[key] = true
+			r.lacking = append(r.lacking, need)
+		}
+		return nil, nil
+	}
+	if got.Err != nil {
+		return nil, safe(got.Err)
+	}
+	return r.keep(key, got.Secret)
+}
+
+// safe lets through only errors that are made to be shown.
+func safe(err error) error {
+	var p *plan.Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return &failure{code: plan.CodeBug, why: "the read failed", err: err}
+}
+
+// keep copies a secret; nil when it has no data (a write without an answer, an
+// optional secret that is not there).
+func (r *run) keep(key string, s secret.Secret) (*answer, error) {
+	data := s.Data.Reveal()
+	if data == nil {
+		return nil, nil
+	}
+	if err := r.inspect(data, 0); err != nil {
+		return nil, err
+	}
+	a := &answer{
+		RequestID: s.RequestID, LeaseID: s.LeaseID, LeaseDuration: int(s.Lease.Seconds()),
+		Renewable: s.Renewable, Data: clone(data).(map[string]any), Warnings: s.Warnings,
+	}
+	r.answers[key] = a
+	return a, nil
+}
+
+// clone copies a tree of maps and lists.
+func clone(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, elem := range v {
+			out[key] = clone(elem)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, elem := range v {
+			out[i] = clone(elem)
+		}
+		return out
+	}
+	return v
+}

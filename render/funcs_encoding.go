@@ -1,0 +1,129 @@
+package render
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// encodingFunctions change the form of a value: base64, JSON, YAML, hashes.
+func encodingFunctions() []*function {
+	std, urlSafe := base64.StdEncoding, base64.URLEncoding
+	toJSON := func(indent string, html bool) func(any) (string, error) {
+		return func(v any) (string, error) { return encodeJSON(v, indent, html) }
+	}
+	return []*function{
+		{name: "base64Decode", fn: func(s string) (string, error) { return decode64(std, s) }},
+		{name: "base64Encode", fn: func(s string) string { return std.EncodeToString([]byte(s)) }},
+		{name: "base64URLDecode", fn: func(s string) (string, error) { return decode64(urlSafe, s) }},
+		{name: "base64URLEncode", fn: func(s string) string { return urlSafe.EncodeToString([]byte(s)) }},
+
+		{name: "toJSON", fn: toJSON("", true), deep: true, inside: mustUTF},
+		{name: "toJSONPretty", fn: toJSON("  ", true), deep: true, inside: mustUTF},
+		{name: "toUnescapedJSON", fn: toJSON("", false), deep: true, inside: mustUTF},
+		{name: "toUnescapedJSONPretty", fn: toJSON("  ", false), deep: true, inside: mustUTF},
+		{name: "toYAML", fn: toYAML, deep: true, inside: mustUTF},
+		{name: "parseJSON", fn: parseJSON},
+		{name: "parseYAML", fn: parseYAML},
+
+		{name: "sha256Hex", fn: func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }},
+		{name: "md5sum", fn: func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }},
+		{name: "hmacSHA256Hex", fn: func(message, key string) string {
+			h := hmac.New(sha256.New, []byte(key))
+			_, _ = h.Write([]byte(message))
+			return hex.EncodeToString(h.Sum(nil))
+		}},
+	}
+}
+
+func decode64(e *base64.Encoding, s string) (string, error) {
+	b, err := e.DecodeString(s)
+	if err != nil {
+		return "", badData("the value is not base64", "")
+	}
+	return string(b), nil
+}
+
+// encodeJSON writes v with sorted keys and without a newline at the end.
+func encodeJSON(v any, indent string, html bool) (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(html)
+	enc.SetIndent("", indent)
+	if err := enc.Encode(v); err != nil {
+		return "", badData("the value cannot be written as JSON", "")
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// parseJSON reads one JSON value and keeps the text of numbers. Empty text is
+// an empty map, as upstream.
+func parseJSON(s string) (any, error) {
+	if s == "" {
+		return map[string]any{}, nil
+	}
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, badData("the value is not JSON", "")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, badData("something follows after the JSON value", "")
+	}
+	return v, nil
+}
+
+// The bounds of what parseYAML reads: aliases are copies, so that a short text
+// can be a very large value.
+const (
+	maxYAML    = 1 << 20
+	maxAliases = 16
+)
+
+// parseYAML reads one YAML document. Empty text is an empty map, as upstream.
+func parseYAML(r *run, s string) (any, error) {
+	if s == "" {
+		return map[string]any{}, nil
+	}
+	if len(s) > maxYAML {
+		return nil, tooMuch("the YAML text is larger than 1 MiB")
+	}
+	file, err := parser.ParseBytes([]byte(s), 0)
+	if err != nil {
+		return nil, badData("the value is not YAML", "")
+	}
+	count := &aliases{}
+	for _, doc := range file.Docs {
+		ast.Walk(count, doc)
+	}
+	if count.n > maxAliases {
+		return nil, tooMuch("the YAML text has more than 16 aliases")
+	}
+	var v any
+	if err := yaml.Unmarshal([]byte(s), &v); err != nil {
+		return nil, badData("the value is not YAML", "")
+	}
+	return v, r.inspect(v, 0)
+}
+
+type aliases struct{ n int }
+
+// Visit counts the aliases (ast.Visitor).
+func (a *aliases) Visit(n ast.Node) ast.Visitor {
+	if n.Type() == ast.AliasType {
+		a.n++
+	}
+	return a
+}

@@ -1,0 +1,186 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template/parse"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// The names of the hooks that the compiler puts into the tree. See run.hooks.
+const (
+	hookCall  = "_call"  // in place of every function but and, or, not
+	hookEmit  = "_emit"  // at the end of every pipeline that is printed
+	hookRange = "_range" // at the end of every pipeline that range iterates over
+	hookEnter = "_enter" // at the start of every defined template
+	hookLeave = "_leave" // at the end of it
+)
+
+// compiler walks the trees once: it checks what can be checked without data,
+// collects the reads, and puts in the hooks through which a run sees every
+// value. (html/template puts in its escapers the same way.)
+type compiler struct {
+	p        *Program
+	table    table
+	trees    map[string]*parse.Tree
+	tree     *parse.Tree // the one being walked
+	seen     map[string]bool
+	problems plan.Problems
+}
+
+func (c *compiler) compile() error {
+	for _, name := range slices.Sorted(maps.Keys(c.trees)) {
+		c.tree = c.trees[name]
+		c.list(c.tree.Root)
+		if name != root {
+			c.tree.Root.Nodes = slices.Concat(
+				[]parse.Node{action(hookEnter)}, c.tree.Root.Nodes, []parse.Node{action(hookLeave)})
+		}
+	}
+	return c.problems.Err()
+}
+
+func (c *compiler) list(l *parse.ListNode) {
+	if l == nil {
+		return
+	}
+	for _, n := range l.Nodes {
+		c.node(n)
+	}
+}
+
+func (c *compiler) node(n parse.Node) {
+	switch n := n.(type) {
+	case *parse.ActionNode:
+		id := c.site(n.Pipe, site{})
+		c.pipe(n.Pipe)
+		if len(n.Pipe.Decl) == 0 { // {{ $x := … }} prints nothing
+			n.Pipe.Cmds = append(n.Pipe.Cmds, hook(hookEmit, id))
+		}
+	case *parse.IfNode:
+		c.branch(&n.BranchNode)
+	case *parse.WithNode:
+		c.branch(&n.BranchNode)
+	case *parse.RangeNode:
+		id := c.site(n.Pipe, site{orElse: n.ElseList != nil})
+		c.branch(&n.BranchNode)
+		n.Pipe.Cmds = append(n.Pipe.Cmds, hook(hookRange, id))
+	case *parse.TemplateNode:
+		if _, ok := c.trees[n.Name]; !ok {
+			c.problem(n, fmt.Sprintf("no template %q is defined", n.Name), suggest(n.Name, slices.Collect(maps.Keys(c.trees))))
+		}
+		c.pipe(n.Pipe)
+	}
+}
+
+func (c *compiler) branch(n *parse.BranchNode) {
+	c.pipe(n.Pipe)
+	c.list(n.List)
+	c.list(n.ElseList)
+}
+
+func (c *compiler) pipe(p *parse.PipeNode) {
+	if p == nil {
+		return
+	}
+	for i, cmd := range p.Cmds {
+		c.noteRead(p, i)
+		c.command(cmd, i > 0)
+	}
+}
+
+// command rewrites a call; piped says that one argument more comes from the
+// command before it.
+func (c *compiler) command(cmd *parse.CommandNode, piped bool) {
+	id, isCall := cmd.Args[0].(*parse.IdentifierNode)
+	s := site{expr: cmd.String()}
+	for i, arg := range cmd.Args {
+		if i > 0 || !isCall {
+			cmd.Args[i] = c.operand(arg)
+		}
+	}
+	if !isCall {
+		return
+	}
+	n := len(cmd.Args) - 1
+	if piped {
+		n++
+	}
+	fn, why, fix := c.table.find(id.Ident, n)
+	if why != "" {
+		c.problem(id, why, fix)
+		return
+	}
+	if fn.builtin {
+		return
+	}
+	s.fn = fn
+	cmd.Args = append(hook(hookCall, c.site(id, s)).Args, cmd.Args[1:]...)
+}
+
+// operand rewrites an argument. A function that is an argument without
+// parentheses becomes a pipeline of its own, so that it can have a hook.
+func (c *compiler) operand(n parse.Node) parse.Node {
+	switch n := n.(type) {
+	case *parse.PipeNode:
+		c.pipe(n)
+	case *parse.ChainNode:
+		c.expr(n)
+		n.Node = c.operand(n.Node)
+	case *parse.FieldNode, *parse.VariableNode:
+		c.expr(n)
+	case *parse.IdentifierNode:
+		cmd := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{n}}
+		c.command(cmd, false)
+		return &parse.PipeNode{NodeType: parse.NodePipe, Pos: n.Pos, Cmds: []*parse.CommandNode{cmd}}
+	}
+	return n
+}
+
+// site notes a place and gives its number.
+func (c *compiler) site(n parse.Node, s site) int {
+	s.at = c.at(n)
+	if s.expr == "" {
+		s.expr = n.String()
+	}
+	c.p.sites = append(c.p.sites, s)
+	return len(c.p.sites) - 1
+}
+
+// expr notes an expression that text/template itself evaluates, for the case
+// that it fails there.
+func (c *compiler) expr(n parse.Node) { c.p.exprs[c.at(n)] = n.String() }
+
+// at gives line:column.
+func (c *compiler) at(n parse.Node) string {
+	location, _ := c.tree.ErrorContext(n)
+	_, at, _ := strings.Cut(location, ":")
+	return at
+}
+
+func (c *compiler) problem(n parse.Node, why, fix string) {
+	c.problems = append(c.problems, &plan.Problem{
+		Code: plan.CodeData, Origin: c.p.origin, What: c.p.what(c.at(n), n.String()), Why: why, Fix: fix,
+	})
+}
+
+// hook makes the command {{ name id }}.
+func hook(name string, id int) *parse.CommandNode {
+	return &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{
+		parse.NewIdentifier(name),
+		&parse.NumberNode{NodeType: parse.NodeNumber, IsInt: true, Int64: int64(id), Text: strconv.Itoa(id)},
+	}}
+}
+
+// action makes the action {{ name }}.
+func action(name string) parse.Node {
+	cmd := &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier(name)}}
+	return &parse.ActionNode{
+		NodeType: parse.NodeAction,
+		Pipe:     &parse.PipeNode{NodeType: parse.NodePipe, Cmds: []*parse.CommandNode{cmd}},
+	}
+}

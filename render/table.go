@@ -1,0 +1,95 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// table has the functions of the language by name, and what is to be said about
+// those that are known from elsewhere and not there.
+type table struct {
+	functions map[string]*function
+	absent    map[string]string
+}
+
+// newTable makes the table. Later families do not replace earlier ones:
+// text/template's own names, then consul-template's, then sprig's.
+func newTable() table {
+	t := table{functions: map[string]*function{}, absent: absentFunctions()}
+	families := [][]*function{
+		standardFunctions(), secretFunctions(), encodingFunctions(), textFunctions(),
+		numberFunctions(), listFunctions(), sprigFunctions(),
+	}
+	for _, family := range families {
+		for _, f := range family {
+			if t.functions[f.name] == nil && t.absent[f.name] == "" {
+				t.functions[f.name] = f
+			}
+		}
+	}
+	return t
+}
+
+// find gives the function for a call with n arguments, or why there is none.
+func (t table) find(name string, n int) (f *function, why, fix string) {
+	if why := t.absent[name]; why != "" {
+		return nil, why, ""
+	}
+	f = t.functions[name]
+	if f == nil {
+		return nil, fmt.Sprintf("there is no function %s", name),
+			suggest(name, slices.Collect(maps.Keys(t.functions)))
+	}
+	least, most := f.arity()
+	switch {
+	case n < least && most < 0:
+		return nil, fmt.Sprintf("%s wants %d or more arguments, but gets %d", name, least, n), ""
+	case n < least || most >= 0 && n > most:
+		return nil, fmt.Sprintf("%s wants %d arguments, but gets %d", name, least, n), ""
+	}
+	return f, "", ""
+}
+
+// arity gives the least and the most number of arguments; most is -1 when there
+// is no bound.
+func (f *function) arity() (least, most int) {
+	if f.builtin {
+		return 1, -1
+	}
+	t := reflect.TypeOf(f.fn)
+	n := t.NumIn()
+	if n > 0 && t.In(0) == reflect.TypeFor[*run]() {
+		n--
+	}
+	if t.IsVariadic() {
+		return n - 1, -1
+	}
+	return n, n
+}
+
+// absentFunctions are names of consul-template and text/template that get an
+// answer of their own.
+func absentFunctions() map[string]string {
+	names := map[string][]string{
+		"is about Consul or Nomad; secretboot reads Vault": {
+			"caLeaf", "caRoots", "connect", "datacenters", "exportedServices", "importedServices", "key", "keyExists",
+			"keyOrDefault", "ls", "node", "nodes", "nomadService", "nomadServices", "nomadVar", "nomadVarExists",
+			"nomadVarList", "nomadVarListSafe", "partitions", "peerings", "safeLs", "safeTree", "service", "services",
+			"tree", "byKey", "byMeta", "byPort", "byTag", "explode",
+		},
+		"is not supported yet": {
+			"executeTemplate", "file", "mergeMap", "mergeMapWithOverride", "pkiCert", "plugin", "scratch", "sockaddr",
+			"spew_dump", "spew_printf", "spew_sdump", "spew_sprintf", "splitToMap", "toTOML", "writeToFile",
+		},
+		"has nothing to call: no value of a template is a function": {"call"},
+	}
+	out := map[string]string{}
+	for why, list := range names {
+		for _, name := range list {
+			out[name] = "the function " + name + " " + why
+		}
+	}
+	return out
+}

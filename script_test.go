@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// scriptCommands are the words that testscripts have beside testscript's own.
+//
+//	sb CODE ARG…                 run secretboot in the foreground; it must end with CODE
+//	sb& CODE ARG…                start it in the background; `end` waits for it
+//	end                          wait for the background one and check its code
+//	signal NAME                  send a signal to the background one
+//	running [TEXT]               wait until the background one has printed TEXT (default: ready)
+//	vault ARG…                   the vault command line as root of this script's own server
+//	role NAME POLICYFILE         make an AppRole; sets VAULT_ROLE_ID and VAULT_SECRET_ID
+//	vaultserver WORD             own: a server for this script alone; then seal, unseal, stop,
+//	                             forget (its audit log), requests (write what it saw to the file requests)
+//	tmpfs NAME OPTION            mount a tmpfs at $WORK/NAME (root)
+//	mode MODE FILE               the permission bits of a file
+//	empty DIR                    nothing is in the folder
+//	gone PATH…                   nothing is there
+//	canary                       no secret of this script is where it must not be
+//	oneline FILE                 exactly one line, ending with a newline
+//
+// Output is in the files out and err, vault's in vaultout.
+func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"sb":          cmdSecretboot,
+		"sb&":         cmdBackground,
+		"end":         cmdEnd,
+		"signal":      cmdSignal,
+		"running":     cmdRunning,
+		"vault":       cmdVault,
+		"role":        cmdRole,
+		"vaultserver": servers.command,
+		"tmpfs":       cmdTmpfs,
+		"mode":        cmdMode,
+		"empty":       cmdEmpty,
+		"gone":        cmdGone,
+		"canary":      cmdCanary,
+		"oneline":     cmdOneLine,
+	}
+}
+
+// condition gives the words in brackets: [root].
+func condition(name string) (bool, error) {
+	if name == "root" {
+		if os.Getuid() != 0 && os.Getenv("CI") != "" {
+			return false, errors.New("CI must run the tests as root")
+		}
+		return os.Getuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// background is the secretboot that a script started and did not wait for.
+type background struct {
+	cmd    *exec.Cmd
+	want   int
+	stdout *bytes.Buffer
+	stderr *bytes.Buffer
+	done   chan error
+	args   []string
+}
+
+// secretboot makes the command line of the real binary under test.
+func secretboot(ts *testscript.TestScript, args []string) *exec.Cmd {
+	cmd := exec.Command(ts.Getenv("HARNESS_SECRETBOOT"), args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = scriptEnv(ts)
+	return cmd
+}
+
+// scriptEnv is the whole environment of the script. testscript does not give
+// it, so a program run in it tells.
+func scriptEnv(ts *testscript.TestScript) []string {
+	ts.Check(ts.Exec("child", "environ", ".environ"))
+	var env []string
+	for _, entry := range strings.Split(ts.ReadFile(".environ"), "\x00") {
+		if name, _, _ := strings.Cut(entry, "="); !strings.HasPrefix(name, "HARNESS_") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// cmdSecretboot runs it in the foreground, with its output for `stdout`,
+// `stderr` and the canary.
+func cmdSecretboot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: sb CODE ARG…")
+	}
+	cmd := secretboot(ts, args[1:])
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	runErr := cmd.Run()
+	record(ts, args[1:], out.Bytes(), errOut.Bytes())
+	code := exitCode(ts, runErr)
+	if code != number(ts, args[0]) {
+		ts.Fatalf("secretboot %s ended with %d, not %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+// record makes the output visible to the script as files and keeps all output
+// of the script for the canary.
+func record(ts *testscript.TestScript, args []string, out, errOut []byte) {
+	ts.Check(os.WriteFile(ts.MkAbs("out"), out, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("err"), errOut, 0o600))
+	all, err := os.OpenFile(ts.MkAbs(".all-output"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer all.Close()
+	_, err = fmt.Fprintf(all, "%s\n%s\n%s\n", strings.Join(args, " "), out, errOut)
+	ts.Check(err)
+	ts.Logf("[out]\n%s[err]\n%s", out, errOut)
+}
+
+func exitCode(ts *testscript.TestScript, err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			ts.Logf("killed by %v", ws.Signal())
+			return -int(ws.Signal())
+		}
+		return exit.ExitCode()
+	}
+	ts.Fatalf("secretboot could not be run: %v", err)
+	return -1
+}
+
+func number(ts *testscript.TestScript, s string) int {
+	n, err := strconv.Atoi(s)
+	ts.Check(err)
+	return n
+}
+
+func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: sb& CODE ARG…")
+	}
+	b := &background{cmd: secretboot(ts, args[1:]), want: number(ts, args[0]), done: make(chan error, 1), args: args[1:]}
+	out, err := os.Create(ts.MkAbs("out"))
+	ts.Check(err)
+	errOut, err := os.Create(ts.MkAbs("err"))
+	ts.Check(err)
+	b.cmd.Stdout, b.cmd.Stderr = out, errOut
+	ts.Check(b.cmd.Start())
+	go func() { b.done <- b.cmd.Wait(); out.Close(); errOut.Close() }()
+	ts.Defer(func() { _ = b.cmd.Process.Kill() })
+	current(ts).bg = b
+}
+
+func cmdEnd(ts *testscript.TestScript, _ bool, _ []string) {
+	b := current(ts).bg
+	select {
+	case err := <-b.done:
+		b.done <- err
+		out, readErr := os.ReadFile(ts.MkAbs("out"))
+		ts.Check(readErr)
+		errOut, readErr := os.ReadFile(ts.MkAbs("err"))
+		ts.Check(readErr)
+		record(ts, b.args, out, errOut)
+		if code := exitCode(ts, err); code != b.want {
+			ts.Fatalf("it ended with %d, not %d", code, b.want)
+		}
+	case <-time.After(30 * time.Second):
+		ts.Fatalf("it did not end within 30 s")
+	}
+}
+
+func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
+	sig := unix.SignalNum("SIG" + args[0])
+	if sig == 0 {
+		ts.Fatalf("unknown signal %s", args[0])
+	}
+	ts.Check(current(ts).bg.cmd.Process.Signal(sig))
+}
+
+// cmdRunning waits until the background process or its child has printed a
+// line with the given text (default: ready) to out or err.
+func cmdRunning(ts *testscript.TestScript, _ bool, args []string) {
+	want := "ready"
+	if len(args) > 0 {
+		want = args[0]
+	}
+	waitFor(ts, "the text "+want, func() bool {
+		for _, name := range []string{"out", "err"} {
+			if text, err := os.ReadFile(ts.MkAbs(name)); err == nil && bytes.Contains(text, []byte(want)) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// waitFor polls a condition; only the harness may, because it watches from outside.
+func waitFor(ts *testscript.TestScript, what string, ok func() bool) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	ts.Fatalf("waited 30 s in vain for %s", what)
+}
+
+func cmdTmpfs(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, strings.Join(args[1:], ",")))
+	ts.Defer(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
+func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); (got == args[0]) == neg {
+		ts.Fatalf("%s has mode %s", args[1], got)
+	}
+}
+
+func cmdEmpty(ts *testscript.TestScript, neg bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if (len(entries) == 0) == neg {
+		ts.Fatalf("%s holds %v", args[0], entries)
+	}
+}
+
+func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
+	for _, path := range args {
+		_, err := os.Lstat(ts.MkAbs(path))
+		if errors.Is(err, fs.ErrNotExist) == neg {
+			ts.Fatalf("%s: %v", path, err)
+		}
+	}
+}
+
+func cmdOneLine(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile(args[0])
+	if (strings.Count(text, "\n") == 1 && strings.HasSuffix(text, "\n")) == neg {
+		ts.Fatalf("%s has %d lines", args[0], strings.Count(text, "\n"))
+	}
+}
+
+// cmdCanary looks for the word CANARY, which every secret of the scripts holds,
+// where no secret may be: in all output of secretboot so far, in every file
+// below the work folder that the harness did not write, and in the arguments of
+// every process.
+func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
+	if strings.Contains(ts.ReadFile(".all-output"), "CANARY") {
+		ts.Fatalf("a secret is in the output")
+	}
+	for _, dir := range append(args, "home", "tmp") {
+		err := filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil
+			}
+			text, readErr := os.ReadFile(path)
+			if readErr == nil && bytes.Contains(text, []byte("CANARY")) {
+				ts.Fatalf("a secret is in %s", path)
+			}
+			return nil
+		})
+		ts.Check(err)
+	}
+	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range cmdlines {
+		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte("CANARY")) && !bytes.Contains(text, []byte("vault\x00kv")) {
+			ts.Fatalf("a secret is in %s", path)
+		}
+	}
+}
+
+// freePort asks the kernel for a port that nobody has at the moment.
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const rootToken = "root-of-the-tests"
+
+// vaults holds the real Vault server that the scripts share, and those that a
+// script has for itself because it stops or seals them.
+type vaults struct {
+	binary string
+
+	mu     sync.Mutex
+	shared *server
+	all    []*server
+}
+
+// server is one `vault server -dev`.
+type server struct {
+	addr   string
+	audit  string // the audit log: one JSON object per line
+	dir    string
+	port   int
+	unseal string
+	cmd    *exec.Cmd
+	done   chan struct{}
+}
+
+type scriptState struct {
+	server *server
+	bg     *background
+	own    bool
+}
+
+type stateKey struct{}
+
+func current(ts *testscript.TestScript) *scriptState {
+	return ts.Value(stateKey{}).(*scriptState)
+}
+
+// start starts a server and waits until it answers.
+func (v *vaults) start() (*server, error) {
+	port, err := freePort(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "sb-vault-")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{addr: fmt.Sprintf("http://127.0.0.1:%d", port), dir: dir, port: port, audit: filepath.Join(dir, "audit.log"), done: make(chan struct{})}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	s.cmd = exec.Command(v.binary, "server", "-dev", "-dev-root-token-id="+rootToken, "-dev-no-store-token",
+		fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
+	s.cmd.Env = []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "VAULT_DEV_LOG_LEVEL=warn"}
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { _ = s.cmd.Wait(); close(s.done) }()
+	v.all = append(v.all, s)
+	if err := s.awaitReady(v.binary); err != nil {
+		text, _ := os.ReadFile(filepath.Join(dir, "log"))
+		return nil, fmt.Errorf("%w\n%s", err, text)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if key, ok := strings.CutPrefix(line, "Unseal Key: "); ok {
+			s.unseal = strings.TrimSpace(key)
+		}
+	}
+	_, err = s.vault(v.binary, nil, "audit", "enable", "file", "file_path="+s.audit, "log_raw=false")
+	return s, err
+}
+
+func (s *server) awaitReady(binary string) error {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if _, err := s.vault(binary, nil, "token", "lookup"); err == nil {
+			return nil
+		}
+		select {
+		case <-s.done:
+			return errors.New("the Vault server ended")
+		default:
+		}
+	}
+	return errors.New("the Vault server did not answer within 60 s")
+}
+
+// vault runs the vault command line as root.
+func (s *server) vault(binary string, stdin []byte, args ...string) ([]byte, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = []string{"HOME=" + s.dir, "PATH=/usr/bin:/bin", "VAULT_ADDR=" + s.addr, "VAULT_TOKEN=" + rootToken}
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return out, fmt.Errorf("vault %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return out, nil
+}
+
+func (v *vaults) stop(t *testing.T) {
+	t.Helper()
+	for _, s := range v.all {
+		_ = s.cmd.Process.Kill()
+		<-s.done
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// setup gives a script its environment: a folder on tmpfs as $SINK and the
+// shared server. A script that counts requests, seals, or writes to a path that
+// another script uses asks for `vaultserver own`.
+func (v *vaults) setup(env *testscript.Env) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.shared == nil {
+		s, err := v.start()
+		if err != nil {
+			return err
+		}
+		v.shared = s
+	}
+	state := &scriptState{server: v.shared}
+	env.Values[stateKey{}] = state
+	for _, dir := range []string{"home", "tmp"} {
+		if err := os.Mkdir(filepath.Join(env.WorkDir, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	sink, err := os.MkdirTemp("/dev/shm", "sb-test-")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(sink) })
+	bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
+	env.Setenv("HARNESS_SECRETBOOT", filepath.Join(bin, "secretboot"))
+	env.Setenv("HARNESS_VAULT", v.binary)
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
+	env.Setenv("SINK", sink)
+	env.Setenv("VAULT_ADDR", state.server.addr)
+	return nil
+}
+
+// cmdVault runs the vault command line as root; its output is the script's
+// `stdout`. A secret never goes through an argument: write FIELD=@FILE.
+func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
+	for i, a := range args {
+		if name, file, ok := strings.Cut(a, "=@"); ok {
+			args[i] = name + "=@" + ts.MkAbs(file)
+		}
+	}
+	out, err := current(ts).server.vault(ts.Getenv("HARNESS_VAULT"), nil, args...)
+	ts.Check(os.WriteFile(ts.MkAbs("vaultout"), out, 0o600))
+	if (err != nil) != neg {
+		ts.Fatalf("vault %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// cmdRole makes a policy from a file and an AppRole with it.
+func cmdRole(ts *testscript.TestScript, _ bool, args []string) {
+	s, binary, name := current(ts).server, ts.Getenv("HARNESS_VAULT"), args[0]
+	_, _ = s.vault(binary, nil, "auth", "enable", "approle")
+	_, err := s.vault(binary, nil, "policy", "write", name, ts.MkAbs(args[1]))
+	ts.Check(err)
+	_, err = s.vault(binary, nil, append([]string{"write", "auth/approle/role/" + name, "token_policies=" + name}, args[2:]...)...)
+	ts.Check(err)
+	id, err := s.vault(binary, nil, "read", "-field=role_id", "auth/approle/role/"+name+"/role-id")
+	ts.Check(err)
+	secret, err := s.vault(binary, nil, "write", "-f", "-field=secret_id", "auth/approle/role/"+name+"/secret-id")
+	ts.Check(err)
+	ts.Setenv("VAULT_ROLE_ID", string(id))
+	ts.Setenv("VAULT_SECRET_ID", string(secret))
+}
+
+// command serves `vaultserver WORD`.
+func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
+	state, binary := current(ts), ts.Getenv("HARNESS_VAULT")
+	if args[0] == "own" {
+		v.mu.Lock()
+		s, err := v.start()
+		v.mu.Unlock()
+		ts.Check(err)
+		state.server, state.own = s, true
+		ts.Setenv("VAULT_ADDR", s.addr)
+		return
+	}
+	if !state.own {
+		ts.Fatalf("vaultserver %s: only on a server of one's own", args[0])
+	}
+	switch args[0] {
+	case "seal":
+		_, err := state.server.vault(binary, nil, "operator", "seal")
+		ts.Check(err)
+	case "unseal":
+		_, err := state.server.vault(binary, nil, "operator", "unseal", state.server.unseal)
+		ts.Check(err)
+	case "stop":
+		ts.Check(state.server.cmd.Process.Kill())
+		<-state.server.done
+	case "forget":
+		ts.Check(os.Truncate(state.server.audit, 0))
+	case "requests":
+		got := strings.Join(requests(ts, state.server.audit), "\n") + "\n"
+		ts.Check(os.WriteFile(ts.MkAbs("requests"), []byte(got), 0o600))
+	default:
+		ts.Fatalf("vaultserver: unknown word %s", args[0])
+	}
+}
+
+// requests lists what the audit log has seen, as "operation path".
+func requests(ts *testscript.TestScript, audit string) []string {
+	f, err := os.Open(audit)
+	ts.Check(err)
+	defer f.Close()
+	var list []string
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var entry struct {
+			Type    string
+			Request struct{ Operation, Path string }
+		}
+		ts.Check(json.Unmarshal(lines.Bytes(), &entry))
+		if entry.Type == "request" {
+			list = append(list, entry.Request.Operation+" "+entry.Request.Path)
+		}
+	}
+	ts.Check(lines.Err())
+	return list
+}

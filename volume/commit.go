@@ -1,0 +1,281 @@
+package volume
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// Commit publishes what was staged since the last Commit, and nothing else, in
+// one step: a name of the generation before that was not staged again is
+// gone. The generation before is unlinked, not overwritten, because a reader may
+// have it open; with KeepPrevious it waits for Prune.
+//
+// On an error nothing has changed and what was staged is shredded. The error is
+// a [plan.Problem]: CodeSink for a foreign file under one of our names,
+// CodeIO for what the kernel refuses, CodeBug after a Stage that failed.
+func (v *Volume) Commit() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return v.closedProblem()
+	}
+	if v.failed {
+		v.failed = false
+		return join(&plan.Problem{
+			Code: plan.CodeBug, What: quoteSink(v.opts.Dir), Why: "told to publish although a file could not be staged",
+		}, v.discard())
+	}
+	if err := v.begin(); err != nil {
+		return v.commitProblem(err)
+	}
+	if err := v.publish(); err != nil {
+		return join(err, v.discard())
+	}
+	v.tidy()
+	return nil
+}
+
+// publish makes the staged generation the current one, or undoes what it did.
+func (v *Volume) publish() error {
+	if err := v.letIn(); err != nil {
+		return v.commitProblem(err)
+	}
+	added, err := v.link()
+	if err != nil {
+		return join(err, v.unlink(added))
+	}
+	before, inherited := v.current, v.inherited
+	if err := v.pointTo(v.staged.name); err != nil {
+		return join(err, v.unlink(added))
+	}
+	v.inherited = false
+	if err := v.mark(stateLive); err != nil {
+		v.inherited = inherited
+		return join(err, v.pointTo(before), v.unlink(added))
+	}
+	if before != "" {
+		v.old = append(v.old, before)
+	}
+	return nil
+}
+
+// letIn gives the staged generation its final mode.
+func (v *Volume) letIn() error {
+	perm := v.dirMode(v.staged.open)
+	if err := chmodDir(v.staged.root, perm); err != nil {
+		return err
+	}
+	if perm == 0o711 {
+		if err := chmodDir(v.sink.root, perm); err != nil {
+			return err
+		}
+	}
+	if !v.sink.disk {
+		return nil
+	}
+	return errors.Join(syncDir(v.staged.root), syncDir(v.sink.root))
+}
+
+// link makes the names that a user sees. They dangle until ..data is there, so
+// all files of a first delivery appear at once. It returns what it added.
+func (v *Volume) link() (added []string, err error) {
+	root := v.sink.root
+	var ps plan.Problems
+	for _, name := range slices.Sorted(maps.Keys(v.staged.names)) {
+		if isOwnName(root, name) {
+			continue
+		}
+		if !v.free(name) {
+			ps.Add(v.foreign(name, plan.Origin{}))
+			continue
+		}
+		if err := root.Symlink(dataName+"/"+name, name); err != nil {
+			ps.Add(v.commitProblem(err))
+			break // the next would fail for the same reason
+		}
+		added = append(added, name)
+	}
+	return added, join(ps)
+}
+
+// unlink takes back links that link made.
+func (v *Volume) unlink(names []string) error {
+	var ps plan.Problems
+	for _, name := range names {
+		if !isOwnName(v.sink.root, name) {
+			continue
+		}
+		if err := v.sink.root.Remove(name); err != nil {
+			ps.Add(v.commitProblem(err))
+		}
+	}
+	return join(ps)
+}
+
+// pointTo makes ..data name another generation, in one step; "" removes it.
+func (v *Volume) pointTo(generation string) error {
+	now, err := v.dataTarget()
+	if err != nil {
+		return err
+	}
+	if now != "" && now != v.current {
+		return v.foreign(dataName, plan.Origin{})
+	}
+	switch {
+	case generation != "":
+		err = v.swap(generation)
+	case now != "":
+		err = v.sink.root.Remove(dataName)
+	}
+	if err != nil {
+		return v.commitProblem(err)
+	}
+	v.current = generation
+	return nil
+}
+
+func (v *Volume) swap(generation string) error {
+	root := v.sink.root
+	if err := v.checkSwitchName(); err != nil {
+		return err
+	}
+	if isOwnSwitch(root, switchName) {
+		if err := root.Remove(switchName); err != nil {
+			return err
+		}
+	}
+	if err := root.Symlink(generation, switchName); err != nil {
+		return err
+	}
+	if err := root.Rename(switchName, dataName); err != nil {
+		return errors.Join(err, root.Remove(switchName))
+	}
+	if !v.sink.disk {
+		return nil
+	}
+	return syncDir(root)
+}
+
+// tidy ends a Commit that worked: what fails here is logged, because
+// the new generation is there and the caller must not think otherwise.
+func (v *Volume) tidy() {
+	kept := v.staged.names
+	_ = v.staged.root.Close()
+	v.staged = nil
+	if err := v.dropLinks(kept); err != nil {
+		v.opts.Log.Warn("a link to a file that is no longer delivered stays", slog.String("error", err.Error()))
+	}
+	if v.opts.KeepPrevious {
+		return
+	}
+	if err := v.prune(); err != nil {
+		v.opts.Log.Warn("the replaced generation stays until the end", slog.String("error", err.Error()))
+	}
+}
+
+// dropLinks removes our links to names that are not in kept.
+func (v *Volume) dropLinks(kept map[string]bool) error {
+	names, err := list(v.sink.root)
+	if err != nil {
+		return v.commitProblem(err)
+	}
+	var gone []string
+	for _, name := range names {
+		if !kept[name] {
+			gone = append(gone, name)
+		}
+	}
+	return v.unlink(gone)
+}
+
+// Prune unlinks the generations that Commit replaced and KeepPrevious kept. The
+// error is a [plan.Problem] with CodeIO; Shred destroys what stays.
+func (v *Volume) Prune() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return nil
+	}
+	return v.prune()
+}
+
+func (v *Volume) prune() error {
+	var ps plan.Problems
+	var stays []string
+	for _, name := range v.old {
+		if !isOwnDir(v.sink.root, name) {
+			continue
+		}
+		if err := v.sink.root.RemoveAll(name); err != nil {
+			ps.Add(v.commitProblem(err))
+			stays = append(stays, name)
+		}
+	}
+	v.old = stays
+	return join(ps)
+}
+
+// Discard shreds what was staged since the last Commit and forgets that a Stage
+// failed; what was published stays. The error is a [plan.Problem] with CodeIO.
+func (v *Volume) Discard() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.failed = false
+	return v.discard()
+}
+
+func (v *Volume) discard() error {
+	if v.staged == nil {
+		return nil
+	}
+	name := v.staged.name
+	_ = v.staged.root.Close()
+	v.staged = nil
+	return v.sink.shredGeneration(name)
+}
+
+// Deliver leaves what was committed to others: it marks the generation as
+// delivered and gives the lock up. Shred does nothing afterwards. When nothing
+// was ever committed, Deliver is Shred.
+//
+// The error is a [plan.Problem] with CodeSink or CodeIO; the Volume is still
+// ours then, and Shred works.
+func (v *Volume) Deliver() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return nil
+	}
+	if v.current == "" || v.inherited {
+		return v.shred()
+	}
+	if err := join(v.discard(), v.prune()); err != nil {
+		return err
+	}
+	if err := v.mark(stateDelivered); err != nil {
+		return err
+	}
+	return v.close()
+}
+
+// close gives the lock and the folder up.
+func (v *Volume) close() error {
+	v.closed = true
+	if err := errors.Join(v.marker.file.Close(), v.sink.root.Close()); err != nil {
+		return v.commitProblem(err)
+	}
+	return nil
+}
+
+// commitProblem names the folder for what the kernel refused.
+func (v *Volume) commitProblem(err error) error {
+	var p *plan.Problem
+	if errors.As(err, &p) {
+		return err
+	}
+	return v.sink.problem(v.opts.Origin, err)
+}

@@ -1,0 +1,244 @@
+// Package volume is the sink: it puts secret files into a folder in memory, all
+// at once, and destroys them.
+//
+// # Layout
+//
+// The layout is that of a Kubernetes Secret volume, so whatever knows how to
+// watch one can watch ours:
+//
+//	..secretboot                        marker: JSON, mode 0600, locked by its owner
+//	..20060102T150405Z.<random>/        one generation; the files are below it
+//	..data -> ..20060102T150405Z.<random>
+//	NAME -> ..data/NAME                 one per first element of a file's path
+//
+// Renaming a new ..data over the old one switches every file in one step. A
+// reader that opens ..data once and reads below that descriptor sees one
+// generation only.
+//
+// # Order
+//
+// [Open] checks whatever can be checked before a secret is read, and writes
+// nothing but the marker. [Volume.Check] asks whether a path can be delivered.
+// [Volume.Stage] writes into a generation that nobody else may enter.
+// [Volume.Commit] publishes exactly what was staged since the last Commit, or
+// changes nothing. Then either [Volume.Shred] destroys it, or [Volume.Deliver]
+// leaves it behind for others.
+//
+// # Who owns a folder
+//
+// The owner holds an flock(2) on the marker: process numbers mean nothing across
+// containers. The marker says live or delivered. A live marker that nobody has
+// locked belonged to a process that died; the next Open shreds what it left. A
+// delivered generation is never swept, only replaced by Commit or destroyed by
+// [ShredPath]. A process that replaces itself (execve) loses the lock and must
+// Deliver first.
+//
+// # What an attacker in the folder can do
+//
+// The folder may be writable by others (an emptyDir is). Whatever is not ours,
+// by owner, type and name, is refused and never touched. All access goes through
+// [os.Root] one path element at a time, and what was opened is compared with
+// what was looked at, so no planted symbolic link is followed, not even one that
+// stays inside. Modes and owners are set through descriptors. Who may write in
+// the folder can hinder a delivery and can delete our names; who may not, cannot.
+// Neither can read a secret or make us write elsewhere. In a folder where anybody may
+// rename anything (mode 0777 without the sticky bit) keep nothing else of your
+// own: a folder of yours that is renamed to look like a generation is taken for one.
+//
+// # What shredding promises
+//
+// On tmpfs and ramfs the overwriting reaches the very pages that held the
+// secret; a copy in swap is out of reach. On a disk, journals, snapshots, remapped
+// blocks and backups keep copies, which is why a disk is refused unless it is asked for.
+//
+// The package works as root and as a plain user, and without /proc. (A plain
+// user under a umask that takes the owner's own bits needs Linux 6.6 or /proc.)
+package volume
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// Names that we use in the folder. A delivered file can have none of them,
+// because no element of its path may start with two dots.
+const (
+	markerName = "..secretboot"
+	dataName   = "..data"
+	switchName = "..data_tmp"
+)
+
+// Options says which folder to use and how.
+type Options struct {
+	Dir       string      // absolute
+	Origin    plan.Origin // where Dir was declared
+	AllowDisk bool        // accept a file system that is not in memory
+	Ephemeral bool        // the folder is ours alone: Shred removes it
+
+	// KeepPrevious makes Commit leave the generation it replaced, for readers
+	// that are below it, until Prune is called.
+	KeepPrevious bool
+
+	Log *slog.Logger // nil: no log
+}
+
+// Volume is an open sink. Its methods may be called from several goroutines.
+type Volume struct {
+	opts Options
+	sink sink
+	id   string // of this owner, for the marker
+
+	mu        sync.Mutex
+	marker    *marker
+	current   string   // the generation that ..data names; "" is none
+	inherited bool     // current was delivered by a process before us
+	old       []string // replaced generations that wait for Prune
+	staged    *staging
+	failed    bool // a Stage failed since the last Commit or Discard
+	closed    bool // delivered or shredded
+}
+
+// Open makes the folder ready. It is created (mode 0700) when it is missing and
+// its parent is in memory. What a dead owner left in it is shredded.
+//
+// Every error is a [plan.Problem] with CodeSink: the folder is not in memory, is
+// a symbolic link, could have been planted, cannot be written, is in use by
+// another secretboot, or holds a foreign file under one of our names.
+func Open(o Options) (*Volume, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := openSink(&o)
+	if err != nil {
+		return nil, err
+	}
+	v := &Volume{opts: o, sink: s, id: randomName()}
+	if v.marker, err = claim(s.root, true); err != nil {
+		s.abandon()
+		return nil, v.markerProblem(err)
+	}
+	if err := v.adopt(); err != nil {
+		v.abandon()
+		return nil, err
+	}
+	if s.disk {
+		o.Log.Warn("the sink is not in memory: shredding cannot reach journals, snapshots, remapped blocks and backups",
+			slog.String("dir", o.Dir))
+	}
+	return v, nil
+}
+
+// adopt decides what becomes of what is in the folder: a delivered generation
+// stays until it is replaced, all else of ours is shredded.
+//
+// A marker without a record means that its writer died at birth or that somebody
+// deleted the marker. Nobody can tell then, so ..data counts as delivered.
+func (v *Volume) adopt() error {
+	target, err := v.dataTarget()
+	if err := join(err, v.checkSwitchName()); err != nil {
+		return err
+	}
+	rec := v.marker.rec
+	if target != "" && (rec.State == "" || rec.State == stateDelivered && rec.Generation == target) {
+		v.current, v.inherited = target, isOwnDir(v.sink.root, target)
+	}
+	if !v.inherited {
+		v.current = ""
+	}
+	n, err := v.sink.purge(v.current)
+	if n > 0 {
+		v.opts.Log.Warn("shredded what a secretboot that died left behind",
+			slog.String("dir", v.opts.Dir), slog.Int("generations", n))
+	}
+	if err != nil {
+		return err
+	}
+	if v.inherited {
+		// Until Commit replaces it, it is still a delivered folder: if we die
+		// the next owner must not take it for ours.
+		return v.record(record{State: stateDelivered, Generation: v.current, ID: cmp.Or(rec.ID, v.id), Ephemeral: rec.Ephemeral})
+	}
+	return v.mark(stateLive)
+}
+
+// abandon gives up a folder that could not be adopted, and takes back what Open
+// made in it.
+func (v *Volume) abandon() {
+	if v.marker.created {
+		_ = v.marker.remove(v.sink.root)
+	}
+	_ = v.marker.file.Close()
+	v.sink.abandon()
+}
+
+// mark writes our own record.
+func (v *Volume) mark(state string) error {
+	return v.record(record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral})
+}
+
+// Dir gives the absolute path of the folder.
+func (v *Volume) Dir() string { return v.opts.Dir }
+
+// Check tells whether a file can be delivered to path, which is relative to the
+// folder or absolute and inside it. It may be asked before a secret is read.
+//
+// The error is a [plan.Problem]: CodeConfig for a path that is not acceptable
+// (it climbs out, has an empty or "." element or one that starts with "..", a
+// control character, an element over 255 bytes or more than 4095 bytes
+// with the folder), CodeSink when a foreign file has the name.
+func (v *Volume) Check(path string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, err := v.check(path, plan.Origin{})
+	return err
+}
+
+func (v *Volume) check(path string, from plan.Origin) (string, error) {
+	if v.closed {
+		return "", v.closedProblem()
+	}
+	rel, err := relative(v.opts.Dir, path)
+	if err != nil {
+		return "", &plan.Problem{Code: plan.CodeConfig, Origin: from, What: quoteFile(path), Why: err.Error(), Fix: "name a path below the sink", Err: err}
+	}
+	if name := first(rel); !v.free(name) {
+		return "", v.foreign(name, from)
+	}
+	return rel, nil
+}
+
+// free tells whether name is absent or our own link.
+func (v *Volume) free(name string) bool {
+	_, err := v.sink.root.Lstat(name)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && isOwnLink(v.sink.root, name, dataName+"/"+name)
+}
+
+// dataTarget gives the generation that ..data names, "" when there is no ..data.
+func (v *Volume) dataTarget() (string, error) {
+	if _, err := v.sink.root.Lstat(dataName); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	target, err := v.sink.root.Readlink(dataName)
+	if err != nil || !isGeneration(target) || !isOwnLink(v.sink.root, dataName, target) {
+		return "", v.foreign(dataName, v.opts.Origin)
+	}
+	return target, nil
+}
+
+// checkSwitchName refuses a ..data_tmp that we did not leave ourselves.
+func (v *Volume) checkSwitchName() error {
+	_, err := v.sink.root.Lstat(switchName)
+	if errors.Is(err, fs.ErrNotExist) || isOwnSwitch(v.sink.root, switchName) {
+		return nil
+	}
+	return v.foreign(switchName, v.opts.Origin)
+}
+
+// ownedByUs tells whether the effective user owns what info describes.
+func ownedByUs(info fs.FileInfo) bool { return uidOf(info) == os.Geteuid() }
