@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // childMain is the target in the scripts. Its words are carried out in order:
@@ -20,6 +21,7 @@ import (
 //	pid, ppid       print them
 //	say TEXT        print it
 //	wait            print ready, then wait for a signal, print it, end with 0
+//	orphan          print ready, then wait for the end of its parent
 //	deaf            print ready, ignore TERM and wait for ever
 //	kill N          send the signal N to itself
 //	exit N          end with N
@@ -85,6 +87,10 @@ func childWord(word string, next func() string, signals chan os.Signal) {
 	case "wait":
 		fmt.Println("ready")
 		fmt.Println("got", <-signals)
+	case "orphan":
+		fmt.Println("ready")
+		for parent := os.Getppid(); os.Getppid() == parent; time.Sleep(10 * time.Millisecond) {
+		}
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")

@@ -23,19 +23,25 @@ import (
 //
 //	sb CODE ARG…                 run secretboot in the foreground; it must end with CODE
 //	sb& CODE ARG…                start it in the background; `end` waits for it
-//	end                          wait for the background one and check its code
+//	end [DURATION]               wait for the background one and check its code (at most 30s)
 //	signal NAME                  send a signal to the background one
 //	running [TEXT]               wait until the background one has printed TEXT (default: ready)
 //	vault ARG…                   the vault command line as root of this script's own server
 //	role NAME POLICYFILE         make an AppRole; sets VAULT_ROLE_ID and VAULT_SECRET_ID
 //	vaultserver WORD             own: a server for this script alone; then seal, unseal, stop,
-//	                             forget (its audit log), requests (write what it saw to the file requests)
+//	                             forget (its audit log), requests (write what it saw to the file requests);
+//	                             witness: an address with no Vault, and quiet: nobody connected to it
 //	tmpfs NAME OPTION            mount a tmpfs at $WORK/NAME (root)
 //	mode MODE FILE               the permission bits of a file
 //	empty DIR                    nothing is in the folder
 //	gone PATH…                   nothing is there
 //	canary                       no secret of this script is where it must not be
 //	oneline FILE                 exactly one line, ending with a newline
+//	sh CODE TEXT                 like sb, for a command line of sh
+//	problem REGEXP…              exactly these problems were told, one line each
+//	jsonlines FILE               every line is a JSON object
+//	owner UID:GID FILE           who a file belongs to
+//	link NAME REGEXP             a symbolic link and its target
 //
 // Output is in the files out and err, vault's in vaultout.
 func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, bool, []string) {
@@ -54,6 +60,16 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"gone":        cmdGone,
 		"canary":      cmdCanary,
 		"oneline":     cmdOneLine,
+		"fakevault":   cmdFakeVault,
+		"untouched":   cmdUntouched,
+		"port":        cmdPort,
+		"problems":    cmdProblems,
+		"setenv":      cmdSetenv,
+		"sh":          cmdShell,
+		"problem":     cmdProblem,
+		"jsonlines":   cmdJSONLines,
+		"owner":       cmdOwner,
+		"link":        cmdLink,
 	}
 }
 
@@ -105,14 +121,17 @@ func cmdSecretboot(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: sb CODE ARG…")
 	}
-	cmd := secretboot(ts, args[1:])
+	runCommand(ts, secretboot(ts, args[1:]), args[0], args[1:])
+}
+
+// runCommand runs cmd to its end, which must have the wanted code.
+func runCommand(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []string) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	runErr := cmd.Run()
-	record(ts, args[1:], out.Bytes(), errOut.Bytes())
-	code := exitCode(ts, runErr)
-	if code != number(ts, args[0]) {
-		ts.Fatalf("secretboot %s ended with %d, not %s", strings.Join(args[1:], " "), code, args[0])
+	record(ts, args, out.Bytes(), errOut.Bytes())
+	if code := exitCode(ts, runErr); code != number(ts, want) {
+		ts.Fatalf("%s ended with %d, not %s", strings.Join(args, " "), code, want)
 	}
 }
 
@@ -162,13 +181,19 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	b.cmd.Stdout, b.cmd.Stderr = out, errOut
 	ts.Check(b.cmd.Start())
+	ts.Setenv("HARNESS_PID", strconv.Itoa(b.cmd.Process.Pid))
 	go func() { b.done <- b.cmd.Wait(); out.Close(); errOut.Close() }()
 	ts.Defer(func() { _ = b.cmd.Process.Kill() })
 	current(ts).bg = b
 }
 
-func cmdEnd(ts *testscript.TestScript, _ bool, _ []string) {
-	b := current(ts).bg
+func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
+	b, limit := current(ts).bg, 30*time.Second
+	if len(args) > 0 {
+		d, err := time.ParseDuration(args[0])
+		ts.Check(err)
+		limit = d
+	}
 	select {
 	case err := <-b.done:
 		b.done <- err
@@ -180,8 +205,8 @@ func cmdEnd(ts *testscript.TestScript, _ bool, _ []string) {
 		if code := exitCode(ts, err); code != b.want {
 			ts.Fatalf("it ended with %d, not %d", code, b.want)
 		}
-	case <-time.After(30 * time.Second):
-		ts.Fatalf("it did not end within 30 s")
+	case <-time.After(limit):
+		ts.Fatalf("it did not end within %v", limit)
 	}
 }
 
@@ -259,6 +284,27 @@ func cmdOneLine(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdProblems counts the lines that tell a problem. Any other line must be the
+// log's.
+func cmdProblems(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for line := range strings.Lines(ts.ReadFile("err")) {
+		switch {
+		case strings.HasPrefix(line, "secretboot: "):
+			n++
+		case !strings.HasPrefix(line, "time="):
+			ts.Fatalf("neither a problem nor the log: %s", line)
+		}
+	}
+	if n != number(ts, args[0]) {
+		ts.Fatalf("%d problems, not %s", n, args[0])
+	}
+}
+
+func cmdSetenv(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
+}
+
 // cmdCanary looks for the word CANARY, which every secret of the scripts holds,
 // where no secret may be: in all output of secretboot so far, in every file
 // below the work folder that the harness did not write, and in the arguments of
@@ -267,6 +313,7 @@ func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
 	if strings.Contains(ts.ReadFile(".all-output"), "CANARY") {
 		ts.Fatalf("a secret is in the output")
 	}
+	checkEnvironOf(ts, current(ts).bg)
 	for _, dir := range append(args, "home", "tmp") {
 		err := filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {

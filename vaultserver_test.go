@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,9 +42,13 @@ type server struct {
 }
 
 type scriptState struct {
-	server *server
-	bg     *background
-	own    bool
+	server  *server
+	bg      *background
+	own     bool
+	witness *witness
+	seen    int64 // the part of the audit log that `requests` leaves out
+	fake    *fakeVault
+	port    *latePort
 }
 
 type stateKey struct{}
@@ -166,12 +170,13 @@ func (v *vaults) setup(env *testscript.Env) error {
 	return nil
 }
 
-// cmdVault runs the vault command line as root; its output is the script's
-// `stdout`. A secret never goes through an argument: write FIELD=@FILE.
+// cmdVault runs the vault command line as root; its output is in the
+// file vaultout. A secret never goes through an argument: write FIELD=@FILE,
+// or @FILE for a JSON object.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	for i, a := range args {
-		if name, file, ok := strings.Cut(a, "=@"); ok {
-			args[i] = name + "=@" + ts.MkAbs(file)
+		if name, file, ok := strings.Cut(a, "@"); ok && (name == "" || strings.HasSuffix(name, "=")) {
+			args[i] = name + "@" + ts.MkAbs(file)
 		}
 	}
 	out, err := current(ts).server.vault(ts.Getenv("HARNESS_VAULT"), nil, args...)
@@ -205,8 +210,27 @@ func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 		s, err := v.start()
 		v.mu.Unlock()
 		ts.Check(err)
-		state.server, state.own = s, true
+		state.server, state.own, state.seen = s, true, 0
 		ts.Setenv("VAULT_ADDR", s.addr)
+		return
+	}
+	switch args[0] {
+	case "forget":
+		info, err := os.Stat(state.server.audit)
+		ts.Check(err)
+		state.seen = info.Size()
+		return
+	case "requests":
+		got := strings.Join(requests(ts, state, append(args[1:], "")[0]), "\n") + "\n"
+		ts.Check(os.WriteFile(ts.MkAbs("requests"), []byte(got), 0o600))
+		return
+	}
+	switch args[0] {
+	case "witness":
+		state.witness = newWitness(ts)
+		return
+	case "quiet":
+		state.witness.quiet(ts)
 		return
 	}
 	if !state.own {
@@ -222,34 +246,32 @@ func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 	case "stop":
 		ts.Check(state.server.cmd.Process.Kill())
 		<-state.server.done
-	case "forget":
-		ts.Check(os.Truncate(state.server.audit, 0))
-	case "requests":
-		got := strings.Join(requests(ts, state.server.audit), "\n") + "\n"
-		ts.Check(os.WriteFile(ts.MkAbs("requests"), []byte(got), 0o600))
 	default:
 		ts.Fatalf("vaultserver: unknown word %s", args[0])
 	}
 }
 
-// requests lists what the audit log has seen, as "operation path".
-func requests(ts *testscript.TestScript, audit string) []string {
-	f, err := os.Open(audit)
+// requests lists what the audit log has seen since the last `forget`, as
+// "operation path": all of it, or what has name in its path or its token's
+// policies.
+func requests(ts *testscript.TestScript, state *scriptState, name string) []string {
+	text, err := os.ReadFile(state.server.audit)
 	ts.Check(err)
-	defer f.Close()
 	var list []string
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for line := range bytes.Lines(text[state.seen:]) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // it is being written
+		}
 		var entry struct {
 			Type    string
+			Auth    struct{ Policies []string }
 			Request struct{ Operation, Path string }
 		}
-		ts.Check(json.Unmarshal(lines.Bytes(), &entry))
-		if entry.Type == "request" {
+		ts.Check(json.Unmarshal(line, &entry))
+		mine := strings.Contains(entry.Request.Path, name) || slices.Contains(entry.Auth.Policies, name)
+		if entry.Type == "request" && mine {
 			list = append(list, entry.Request.Operation+" "+entry.Request.Path)
 		}
 	}
-	ts.Check(lines.Err())
 	return list
 }

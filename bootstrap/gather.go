@@ -41,9 +41,10 @@ type output struct {
 func compile(p plan.Plan) ([]item, error) {
 	var ps plan.Problems
 	var items []item
+	var language render.Language
 	add := func(it item, src plan.Source) {
 		if src.Template != nil {
-			program, err := render.Compile(*src.Template, it.origin)
+			program, err := language.Compile(*src.Template, it.origin)
 			ps.Add(err)
 			it.program = program
 		}

@@ -35,16 +35,24 @@ type site struct {
 	orElse bool      // of a range: it has an else branch
 }
 
+// Language is the functions that templates may call. To make it costs more than
+// to compile a small template, so one serves all templates of a plan. The zero
+// Language is ready; it may not be used by two goroutines at once.
+type Language struct{ table table }
+
 // Compile checks a template without executing it. It fails with [plan.Problems]
 // of CodeData, one for each syntax error, unknown function or template, wrong
 // number of arguments, and function that is not supported; and with CodeConfig
 // for a dialect that is not supported.
-func Compile(t plan.Template, origin plan.Origin) (*Program, error) {
-	return compile(t, origin, time.Now)
+func (l *Language) Compile(t plan.Template, origin plan.Origin) (*Program, error) {
+	return l.compile(t, origin, time.Now)
 }
 
 // compile is Compile with a clock.
-func compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
+func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
+	if l.table.functions == nil {
+		l.table = newTable()
+	}
 	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, now: now}
 	if t.Dialect != plan.DialectConsulTemplate {
 		return nil, &plan.Problem{
@@ -56,7 +64,7 @@ func compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Progra
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{p: p, table: newTable(), trees: trees, seen: map[string]bool{}}
+	c := &compiler{p: p, table: l.table, trees: trees, seen: map[string]bool{}}
 	if err := c.compile(); err != nil {
 		return nil, err
 	}

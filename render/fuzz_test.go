@@ -19,7 +19,7 @@ func FuzzExecute(f *testing.F) {
 	in := testData(f)
 	in.Answers["read c"] = answersOf(f, `{"c": {"x": "`+canary+`", "n": null}}`)["read c"]
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := Compile(plan.Template{Text: text}, testOrigin())
+		p, err := new(Language).Compile(plan.Template{Text: text}, testOrigin())
 		if err != nil {
 			return
 		}

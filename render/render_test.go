@@ -50,7 +50,7 @@ func answersOf(t testing.TB, text string) Answers {
 
 func execute(t testing.TB, text string, in Input) (Output, error) {
 	t.Helper()
-	p, err := compile(plan.Template{Name: "t", Text: text}, testOrigin(), testClock)
+	p, err := new(Language).compile(plan.Template{Name: "t", Text: text}, testOrigin(), testClock)
 	if err != nil {
 		return Output{}, err
 	}
@@ -101,7 +101,7 @@ func golden(t *testing.T, part map[string]string) {
 	if part["data.json"] != "" {
 		in.Answers = answersOf(t, part["data.json"])
 	}
-	p, err := compile(tmpl, testOrigin(), testClock)
+	p, err := new(Language).compile(tmpl, testOrigin(), testClock)
 	var out Output
 	if err == nil {
 		out, err = p.Execute(in)
@@ -142,7 +142,7 @@ func TestReads(t *testing.T) {
 		{"comment", `{{/* secret "a" */}}`, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p, err := Compile(plan.Template{Text: tc.text}, testOrigin())
+			p, err := new(Language).Compile(plan.Template{Text: tc.text}, testOrigin())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,7 +242,7 @@ func TestTemplateCannotChangeAnAnswer(t *testing.T) {
 }
 
 func TestProgramRunsConcurrently(t *testing.T) {
-	p, err := Compile(plan.Template{Text: `{{ define "x" }}{{ . }}{{ end }}{{ range loop 50 }}{{ template "x" . }}{{ end }}`}, testOrigin())
+	p, err := new(Language).Compile(plan.Template{Text: `{{ define "x" }}{{ . }}{{ end }}{{ range loop 50 }}{{ template "x" . }}{{ end }}`}, testOrigin())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // It returns Problems with CodeConfig, all of them. What only reading can show
 // (the names inside a FileSet or an EnvSet) is checked again after reading.
 func (p *Plan) Check() error {
-	c := checker{plan: p}
+	c := checker{plan: p, byPath: map[string]int{}}
 	c.files()
 	c.sets()
 	c.folders()
@@ -28,6 +28,7 @@ type checker struct {
 	plan     *Plan
 	problems Problems
 	taken    []place
+	byPath   map[string]int // index of the first claim in taken
 }
 
 // place is a path in the file system that a declaration lays claim to.
@@ -74,8 +75,9 @@ func (c *checker) sets() {
 
 // claim notes a place, unless another file has the very same path.
 func (c *checker) claim(p place) {
-	i := slices.IndexFunc(c.taken, func(o place) bool { return o.path == p.path && !(o.folder && p.folder) })
-	if i < 0 {
+	i, there := c.byPath[p.path]
+	if !there || c.taken[i].folder && p.folder {
+		c.byPath[p.path] = len(c.taken)
 		c.taken = append(c.taken, p)
 		return
 	}

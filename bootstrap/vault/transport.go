@@ -38,7 +38,7 @@ func newAPI(v plan.Vault) (*api.Client, error) {
 	}
 	cfg.Address, cfg.AgentAddress = v.Address.Value, ""
 	cfg.MaxRetries, cfg.DisableRedirects = 0, true
-	cfg.Timeout = tryTimeout
+	cfg.Timeout = 0 // the module would end its context before we have read the body; ours bounds every try
 	if err := setTransport(cfg, v); err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func setTransport(cfg *api.Config, v plan.Vault) error {
 	}
 	n := v.Connections.Or(DefaultConnections)
 	base.MaxConnsPerHost, base.MaxIdleConnsPerHost, base.MaxIdleConns = n, n, n
-	cfg.HttpClient.Timeout = 0 // the context bounds every try
+	cfg.HttpClient.Timeout = 0
 	return nil
 }
 
