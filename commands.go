@@ -130,23 +130,14 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// version is what the Go toolchain recorded: the module's version, or the
-// commit that a checkout was built from.
+// version is what the Go toolchain recorded: the module's version, or one made
+// of the commit that a checkout was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	var commit, dirty string
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = " " + s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = " (modified)"
-		}
-	}
-	return info.Main.Version + commit + dirty + " " + info.GoVersion
+	return info.Main.Version + " " + info.GoVersion
 }
 
 // declared builds the plan from all that was declared: flags before variables

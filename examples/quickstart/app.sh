@@ -3,7 +3,7 @@
 cd "$SECRETBOOT_DIR" || exit 1
 echo "files in $SECRETBOOT_DIR, on $(stat -f -c %T .):"
 for name in *; do
-  echo "  $(stat -L -c '%A %U' "$name") $name"
+  echo "  $(stat -L -c %A "$name") $name"
 done
 echo "db.env holds:"
 sed 's/^/  /' db.env
