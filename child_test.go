@@ -24,6 +24,7 @@ import (
 //	orphan          print ready, then wait for the end of its parent
 //	deaf            print ready, ignore TERM and wait for ever
 //	kill N          send the signal N to itself
+//	parent N        send the signal N to its parent
 //	exit N          end with N
 func childMain() {
 	signals := make(chan os.Signal, 64)
@@ -100,6 +101,9 @@ func childWord(word string, next func() string, signals chan os.Signal) {
 		signal.Reset()
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(n))
 		select {}
+	case "parent":
+		n, _ := strconv.Atoi(next())
+		_ = syscall.Kill(os.Getppid(), syscall.Signal(n))
 	case "exit":
 		n, _ := strconv.Atoi(next())
 		os.Exit(n)

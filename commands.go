@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -291,6 +292,9 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if len(p.Run.Command) == 0 {
 		return &plan.Problem{Code: plan.CodeUsage, What: "run", Why: "no command was given", Fix: "put it after --, as in: secretboot run -- ./app"}
 	}
+	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
+		a.logger().Warn("no secret is declared: the command starts without any")
+	}
 	t := &target{run: p.Run, login: p.Login, environ: a.environ, log: a.logger()}
 	held, err := a.bootstrap(cmd.Context(), p, t, true)
 	if err != nil {
@@ -306,10 +310,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 		return errors.Join(err, held.Close(ctx))
 	}
 	if t.replaces(held) {
-		if err := held.Release(ctx); err != nil {
-			return err
-		}
-		return errors.Join(t.replace(env), held.Close(ctx))
+		return a.replace(ctx, t, env, held)
 	}
 	process.Notify(a.signals)
 	code, err := t.supervise(env, a.signals)
@@ -326,6 +327,24 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	return nil
 }
 
+// replace turns us into the command; it returns only on failure, and then
+// nothing is left.
+func (a *app) replace(ctx context.Context, t *target, env []string, held *bootstrap.Held) error {
+	for len(a.signals) > 0 { // the command would never hear of them
+		if n, ok := (<-a.signals).(syscall.Signal); ok && n != syscall.SIGPIPE {
+			return errors.Join(&interrupted{n}, held.Close(ctx))
+		}
+	}
+	if err := held.Release(ctx); err != nil {
+		return err
+	}
+	err := t.replace(env)
+	if dir := held.Dir(); dir != "" {
+		err = errors.Join(err, volume.ShredPath(dir))
+	}
+	return err
+}
+
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
 	ctx, stop := a.untilSignal(parent)
@@ -339,7 +358,16 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 	if err != nil {
 		return nil, err
 	}
-	return job.Run(ctx)
+	held, err := job.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop()
+	var sig *interrupted
+	if errors.As(context.Cause(ctx), &sig) { // it came after the last look
+		return nil, errors.Join(sig, held.Close(parent))
+	}
+	return held, nil
 }
 
 // deps connects the pipeline to the real Vault, sink and process.

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeVault is an address that is not Vault's, or not yet. What reaches it is
-// counted, so a script can show that nothing did.
+// fakeVault is a server that is not Vault.
 type fakeVault struct {
-	connections atomic.Int32 // to the address that VAULT_ADDR names
-	elsewhere   atomic.Int32 // to the host that it redirects to
+	elsewhere atomic.Int32 // connections to the host that it redirects to
 }
 
 // cmdFakeVault serves `fakevault KIND`: it points VAULT_ADDR at a server that
@@ -30,12 +29,21 @@ type fakeVault struct {
 //	empty      answers everything with status 200 and nothing
 //	silent     takes every request and never answers
 //	redirect   redirects everything to another host
+//	hold       passes everything on to the script's server, but for reads below secret/,
+//	           which it never answers
+//	together   the same, but lets 16 reads below secret/ pass when all of them are there
 func cmdFakeVault(ts *testscript.TestScript, _ bool, args []string) {
 	f := &fakeVault{}
 	current(ts).fake = f
-	other := countingServer(&f.elsewhere, func(w http.ResponseWriter, _ *http.Request) {
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"data":{"f":"CANARY-of-the-other-host"}}`))
-	})
+	}))
+	other.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			f.elsewhere.Add(1)
+		}
+	}
+	other.Start()
 	kinds := map[string]http.HandlerFunc{
 		"html": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
@@ -47,36 +55,53 @@ func cmdFakeVault(ts *testscript.TestScript, _ bool, args []string) {
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
 		},
 	}
+	pass := forwarder(ts, current(ts).server.addr)
+	kinds["hold"] = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/secret/") {
+			<-r.Context().Done()
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}
+	kinds["together"] = together(pass, 16)
 	handler, ok := kinds[args[0]]
 	if !ok {
 		ts.Fatalf("fakevault: unknown kind %s", args[0])
 	}
-	front := countingServer(&f.connections, handler)
+	front := httptest.NewServer(handler)
 	ts.Defer(func() { front.CloseClientConnections(); front.Close(); other.Close() })
 	ts.Setenv("VAULT_ADDR", front.URL)
 }
 
-// countingServer serves on a port of its own and counts the connections.
-func countingServer(n *atomic.Int32, handler http.HandlerFunc) *httptest.Server {
-	s := httptest.NewUnstartedServer(handler)
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			n.Add(1)
+// together lets requests below secret/ pass once n of them wait.
+func together(pass http.Handler, n int32) http.HandlerFunc {
+	var waiting atomic.Int32
+	open := make(chan struct{})
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/secret/") {
+			if waiting.Add(1) == n {
+				close(open)
+			}
+			select {
+			case <-open:
+			case <-r.Context().Done():
+				return
+			}
 		}
+		pass.ServeHTTP(w, r)
 	}
-	s.Start()
-	return s
 }
 
-// cmdUntouched checks that nobody connected to the fake Vault; with the word
-// elsewhere, that nobody connected to the host that it redirects to.
-func cmdUntouched(ts *testscript.TestScript, neg bool, args []string) {
-	f := current(ts).fake
-	n := f.connections.Load()
-	if len(args) > 0 && args[0] == "elsewhere" {
-		n = f.elsewhere.Load()
-	}
-	if (n == 0) == neg {
+// forwarder hands every request to a server.
+func forwarder(ts *testscript.TestScript, to string) http.Handler {
+	target, err := url.Parse(to)
+	ts.Check(err)
+	return httputil.NewSingleHostReverseProxy(target)
+}
+
+// cmdUntouched checks that nobody followed the redirect.
+func cmdUntouched(ts *testscript.TestScript, neg bool, _ []string) {
+	if n := current(ts).fake.elsewhere.Load(); (n == 0) == neg {
 		ts.Fatalf("%d connections", n)
 	}
 }
@@ -124,10 +149,6 @@ func bindPort() (*latePort, error) {
 
 // forward starts to listen and hands every request to a real server.
 func (p *latePort) forward(ts *testscript.TestScript, to string) error {
-	target, err := url.Parse(to)
-	if err != nil {
-		return err
-	}
 	if err := unix.Listen(p.fd, 128); err != nil {
 		return err
 	}
@@ -141,7 +162,7 @@ func (p *latePort) forward(ts *testscript.TestScript, to string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: httputil.NewSingleHostReverseProxy(target), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: forwarder(ts, to), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }()
 	ts.Defer(func() { _ = server.Shutdown(context.Background()) })
 	return nil

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -47,6 +48,9 @@ func main() {
 
 // main runs one command line and gives the exit code.
 func (a *app) main(args []string) int {
+	if format, _ := a.lookup("SECRETBOOT_LOG_FORMAT"); format == "json" {
+		a.logFormat = format // already for what is wrong with the command line
+	}
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
@@ -119,7 +123,8 @@ type interrupted struct{ signal syscall.Signal }
 func (i *interrupted) Error() string { return "signal " + i.signal.String() }
 
 // untilSignal gives a context that ends at the first signal that asks us to
-// end. After stop, signals are left in the channel for whoever reads it next.
+// end. After stop, which may be called twice, signals are left in the channel
+// for whoever reads it next.
 func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	quit, done := make(chan struct{}), make(chan struct{})
@@ -137,5 +142,5 @@ func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop fun
 			}
 		}
 	}()
-	return ctx, func() { close(quit); <-done }
+	return ctx, sync.OnceFunc(func() { close(quit); <-done })
 }

@@ -169,7 +169,7 @@ func applyFrom(b *builder, s string, o plan.Origin) error {
 		return fmt.Errorf("the kind %q is not known; this version knows config:PATH", kind)
 	}
 	if path == "" {
-		return errors.New("a path must follow config:")
+		return errors.New("config wants a path, as in config:secretboot.yaml")
 	}
 	b.configs = append(b.configs, plan.Set(path, o))
 	return nil
@@ -308,8 +308,14 @@ func fromEnvironment(b *builder) (unknown []unknownVariable, err error) {
 func applied(err error, code plan.Code, from plan.Origin) error {
 	var p *plan.Problem
 	var ps plan.Problems
-	if err == nil || errors.As(err, &p) || errors.As(err, &ps) {
+	switch {
+	case err == nil || errors.As(err, &ps):
 		return err
+	case errors.As(err, &p):
+		if p.Code == plan.CodeUsage {
+			p.Code = code // of a variable it is the configuration that is wrong
+		}
+		return p
 	}
 	return &plan.Problem{Code: code, What: from.At, Why: err.Error()}
 }

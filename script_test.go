@@ -28,9 +28,16 @@ import (
 //	running [TEXT]               wait until the background one has printed TEXT (default: ready)
 //	vault ARG…                   the vault command line as root of this script's own server
 //	role NAME POLICYFILE         make an AppRole; sets VAULT_ROLE_ID and VAULT_SECRET_ID
-//	vaultserver WORD             own: a server for this script alone; then seal, unseal, stop,
-//	                             forget (its audit log), requests (write what it saw to the file requests);
-//	                             witness: an address with no Vault, and quiet: nobody connected to it
+//	vaultserver own              a server for this script alone; then also seal, unseal, stop
+//	vaultserver forget           leave out of `requests` what the server saw so far
+//	vaultserver requests [NAME]  write what it saw to the file requests: all, or what has NAME in
+//	                             its path or comes from a token with the policy NAME
+//	vaultserver witness          VAULT_ADDR is no Vault; then quiet: nobody connected to it
+//	fakevault KIND               VAULT_ADDR is no Vault either: html, empty, silent, redirect, hold or together
+//	untouched                    nobody connected to where the last of these redirects
+//	port down, port up           nobody listens at VAULT_ADDR; then the server does
+//	fill PATH N FILE             write PATH1 to PATHN, each with the JSON object of a file
+//	setenv NAME FILE             a variable with the text of a file, less the newline at its end
 //	tmpfs NAME OPTION            mount a tmpfs at $WORK/NAME (root)
 //	mode MODE FILE               the permission bits of a file
 //	empty DIR                    nothing is in the folder
@@ -59,12 +66,13 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"empty":       cmdEmpty,
 		"gone":        cmdGone,
 		"canary":      cmdCanary,
+		"demo":        cmdDemo,
 		"oneline":     cmdOneLine,
 		"fakevault":   cmdFakeVault,
 		"untouched":   cmdUntouched,
 		"port":        cmdPort,
-		"problems":    cmdProblems,
 		"setenv":      cmdSetenv,
+		"fill":        cmdFill,
 		"sh":          cmdShell,
 		"problem":     cmdProblem,
 		"jsonlines":   cmdJSONLines,
@@ -73,25 +81,12 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 	}
 }
 
-// condition gives the words in brackets: [root].
-func condition(name string) (bool, error) {
-	if name == "root" {
-		if os.Getuid() != 0 && os.Getenv("CI") != "" {
-			return false, errors.New("CI must run the tests as root")
-		}
-		return os.Getuid() == 0, nil
-	}
-	return false, fmt.Errorf("unknown condition %q", name)
-}
-
 // background is the secretboot that a script started and did not wait for.
 type background struct {
-	cmd    *exec.Cmd
-	want   int
-	stdout *bytes.Buffer
-	stderr *bytes.Buffer
-	done   chan error
-	args   []string
+	cmd  *exec.Cmd
+	want int
+	done chan error
+	args []string
 }
 
 // secretboot makes the command line of the real binary under test.
@@ -118,17 +113,26 @@ func scriptEnv(ts *testscript.TestScript) []string {
 // cmdSecretboot runs it in the foreground, with its output for `stdout`,
 // `stderr` and the canary.
 func cmdSecretboot(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+	if neg || len(args) < 1 {
 		ts.Fatalf("usage: sb CODE ARG…")
 	}
 	runCommand(ts, secretboot(ts, args[1:]), args[0], args[1:])
 }
 
-// runCommand runs cmd to its end, which must have the wanted code.
+// runCommand runs cmd to its end, which must have the wanted code and come
+// before a minute is over. A command that hangs is asked to end before it is
+// killed, so that it takes its own child along.
 func runCommand(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []string) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	runErr := cmd.Run()
+	cmd.WaitDelay = 10 * time.Second // the output of an orphan is not waited for
+	ts.Check(cmd.Start())
+	hangs := time.AfterFunc(time.Minute, func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = time.AfterFunc(15*time.Second, func() { _ = cmd.Process.Kill() })
+	})
+	runErr := cmd.Wait()
+	hangs.Stop()
 	record(ts, args, out.Bytes(), errOut.Bytes())
 	if code := exitCode(ts, runErr); code != number(ts, want) {
 		ts.Fatalf("%s ended with %d, not %s", strings.Join(args, " "), code, want)
@@ -140,12 +144,18 @@ func runCommand(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []st
 func record(ts *testscript.TestScript, args []string, out, errOut []byte) {
 	ts.Check(os.WriteFile(ts.MkAbs("out"), out, 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("err"), errOut, 0o600))
-	all, err := os.OpenFile(ts.MkAbs(".all-output"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	all, err := os.OpenFile(allOutput(ts), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer all.Close()
 	_, err = fmt.Fprintf(all, "%s\n%s\n%s\n", strings.Join(args, " "), out, errOut)
 	ts.Check(err)
 	ts.Logf("[out]\n%s[err]\n%s", out, errOut)
+}
+
+// allOutput is the file with all that secretboot said in this script, wherever
+// `cd` went.
+func allOutput(ts *testscript.TestScript) string {
+	return filepath.Join(ts.Getenv("WORK"), ".all-output")
 }
 
 func exitCode(ts *testscript.TestScript, err error) int {
@@ -284,23 +294,6 @@ func cmdOneLine(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdProblems counts the lines that tell a problem. Any other line must be the
-// log's.
-func cmdProblems(ts *testscript.TestScript, _ bool, args []string) {
-	n := 0
-	for line := range strings.Lines(ts.ReadFile("err")) {
-		switch {
-		case strings.HasPrefix(line, "secretboot: "):
-			n++
-		case !strings.HasPrefix(line, "time="):
-			ts.Fatalf("neither a problem nor the log: %s", line)
-		}
-	}
-	if n != number(ts, args[0]) {
-		ts.Fatalf("%d problems, not %s", n, args[0])
-	}
-}
-
 func cmdSetenv(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
 }
@@ -310,11 +303,16 @@ func cmdSetenv(ts *testscript.TestScript, _ bool, args []string) {
 // below the work folder that the harness did not write, and in the arguments of
 // every process.
 func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
-	if strings.Contains(ts.ReadFile(".all-output"), "CANARY") {
+	said, err := os.ReadFile(allOutput(ts))
+	if err != nil && current(ts).bg == nil {
+		ts.Fatalf("secretboot was not run yet: %v", err)
+	}
+	if bytes.Contains(said, []byte("CANARY")) {
 		ts.Fatalf("a secret is in the output")
 	}
 	checkEnvironOf(ts, current(ts).bg)
-	for _, dir := range append(args, "home", "tmp") {
+	work := ts.Getenv("WORK")
+	for _, dir := range append(args, filepath.Join(work, "home"), filepath.Join(work, "tmp")) {
 		err := filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -13,7 +16,37 @@ import (
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
+
+// condition gives the words in brackets, all of them something that a script
+// needs: in CI it is an error when the machine does not have it.
+//
+//	[root]       we are root
+//	[disk]       the work folder is not in memory
+//	[free:PATH]  nothing has that name
+func condition(name string) (bool, error) {
+	met := false
+	switch kind, path, _ := strings.Cut(name, ":"); kind {
+	case "root":
+		met = os.Getuid() == 0
+	case "disk":
+		var st unix.Statfs_t
+		if err := unix.Statfs(os.TempDir(), &st); err != nil {
+			return false, err
+		}
+		met = uint32(st.Type) != unix.TMPFS_MAGIC && uint32(st.Type) != unix.RAMFS_MAGIC
+	case "free":
+		_, err := os.Lstat(path)
+		met = errors.Is(err, fs.ErrNotExist)
+	default:
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	if !met && os.Getenv("CI") != "" {
+		return false, fmt.Errorf("CI must give the tests [%s]", name)
+	}
+	return met, nil
+}
 
 // cmdShell runs a command line of sh like `sb`, for what only a shell can do to
 // secretboot: a umask, a closed descriptor, a limit.
@@ -87,7 +120,7 @@ type witness struct{ asked atomic.Int32 }
 
 // newWitness listens until the script ends and sets VAULT_ADDR.
 func newWitness(ts *testscript.TestScript) *witness {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	w := &witness{}
@@ -109,7 +142,7 @@ func newWitness(ts *testscript.TestScript) *witness {
 // quiet fails the script when somebody asked. A connection that is still in the
 // kernel's queue counts too: one of our own is accepted after it.
 func (w *witness) quiet(ts *testscript.TestScript) {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(ts.Getenv("VAULT_ADDR"), "http://"))
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", strings.TrimPrefix(ts.Getenv("VAULT_ADDR"), "http://"))
 	ts.Check(err)
 	_, _ = conn.Read(make([]byte, 1)) // until it was accepted and closed
 	ts.Check(conn.Close())

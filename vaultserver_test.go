@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,13 +34,12 @@ type vaults struct {
 
 // server is one `vault server -dev`.
 type server struct {
-	addr   string
-	audit  string // the audit log: one JSON object per line
-	dir    string
-	port   int
-	unseal string
-	cmd    *exec.Cmd
-	done   chan struct{}
+	addr  string
+	audit string // the audit log: one JSON object per line
+	dir   string
+	port  int
+	cmd   *exec.Cmd
+	done  chan struct{}
 }
 
 type scriptState struct {
@@ -85,15 +86,6 @@ func (v *vaults) start() (*server, error) {
 		text, _ := os.ReadFile(filepath.Join(dir, "log"))
 		return nil, fmt.Errorf("%w\n%s", err, text)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "log"))
-	if err != nil {
-		return nil, err
-	}
-	for _, line := range strings.Split(string(text), "\n") {
-		if key, ok := strings.CutPrefix(line, "Unseal Key: "); ok {
-			s.unseal = strings.TrimSpace(key)
-		}
-	}
 	_, err = s.vault(v.binary, nil, "audit", "enable", "file", "file_path="+s.audit, "log_raw=false")
 	return s, err
 }
@@ -110,6 +102,21 @@ func (s *server) awaitReady(binary string) error {
 		}
 	}
 	return errors.New("the Vault server did not answer within 60 s")
+}
+
+// unsealKey is what the server prints some time after it first answers.
+func (s *server) unsealKey(ts *testscript.TestScript) (key string) {
+	printed := regexp.MustCompile(`(?m)^Unseal Key: (\S+)$`)
+	waitFor(ts, "the unseal key", func() bool {
+		text, err := os.ReadFile(filepath.Join(s.dir, "log"))
+		ts.Check(err)
+		m := printed.FindSubmatch(text)
+		if m != nil {
+			key = string(m[1])
+		}
+		return m != nil
+	})
+	return key
 }
 
 // vault runs the vault command line as root.
@@ -163,6 +170,11 @@ func (v *vaults) setup(env *testscript.Env) error {
 	bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 	env.Setenv("HARNESS_SECRETBOOT", filepath.Join(bin, "secretboot"))
 	env.Setenv("HARNESS_VAULT", v.binary)
+	examples, err := filepath.Abs("examples")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", examples)
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
 	env.Setenv("SINK", sink)
@@ -183,6 +195,23 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("vaultout"), out, 0o600))
 	if (err != nil) != neg {
 		ts.Fatalf("vault %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// cmdFill writes many secrets; one vault process for each would take too long.
+func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
+	body := ts.ReadFile(args[2])
+	for i := range number(ts, args[1]) {
+		url := fmt.Sprintf("%s/v1/%s%d", current(ts).server.addr, args[0], i+1)
+		req, err := http.NewRequest(http.MethodPut, url, strings.NewReader(body))
+		ts.Check(err)
+		req.Header.Set("X-Vault-Token", rootToken)
+		resp, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		ts.Check(resp.Body.Close())
+		if resp.StatusCode >= 300 {
+			ts.Fatalf("PUT %s: %s", url, resp.Status)
+		}
 	}
 }
 
@@ -224,8 +253,6 @@ func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 		got := strings.Join(requests(ts, state, append(args[1:], "")[0]), "\n") + "\n"
 		ts.Check(os.WriteFile(ts.MkAbs("requests"), []byte(got), 0o600))
 		return
-	}
-	switch args[0] {
 	case "witness":
 		state.witness = newWitness(ts)
 		return
@@ -241,7 +268,7 @@ func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 		_, err := state.server.vault(binary, nil, "operator", "seal")
 		ts.Check(err)
 	case "unseal":
-		_, err := state.server.vault(binary, nil, "operator", "unseal", state.server.unseal)
+		_, err := state.server.vault(binary, nil, "operator", "unseal", state.server.unsealKey(ts))
 		ts.Check(err)
 	case "stop":
 		ts.Check(state.server.cmd.Process.Kill())

@@ -13,7 +13,10 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
@@ -38,6 +41,8 @@ type Sink interface {
 	Dir() string
 	// Check tells whether a file of this path could be delivered.
 	Check(path string) error
+	// CheckAccess tells whether the mode, owner and group of a file can be given.
+	CheckAccess(f plan.File) error
 	// Stage writes a file where nobody looks for it yet.
 	Stage(f plan.File, content secret.Value) error
 	// Commit makes all staged files visible at once.
@@ -84,10 +89,12 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	items, err := compile(p)
 	j.items = items
 	ps.Add(err)
-	j.vault, err = d.Vault()
-	ps.Add(err)
+	if j.vault = Vault(nothing{}); len(items) > 0 {
+		j.vault, err = d.Vault()
+		ps.Add(err)
+	}
 	if d.Sink != nil {
-		ps.Add(j.openSink())
+		ps.Add(j.openSink(ps))
 	}
 	if d.Target != nil {
 		ps.Add(d.Target.Check())
@@ -101,8 +108,17 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	return j, nil
 }
 
-// openSink opens the sink and asks it about every path known so far.
-func (j *Job) openSink() error {
+// nothing is the Vault of a plan that reads nothing: no login is needed.
+type nothing struct{}
+
+func (nothing) Login(context.Context) error { return nil }
+func (nothing) Generation() readFunc        { return nil }
+func (nothing) HasLeases() bool             { return false }
+func (nothing) Close(context.Context) error { return nil }
+
+// openSink opens the sink and asks it about every file and folder known so far.
+// The plan's own check may have told already what is wrong with a path.
+func (j *Job) openSink(told plan.Problems) error {
 	sink, err := j.deps.Sink()
 	if err != nil {
 		return err
@@ -110,11 +126,35 @@ func (j *Job) openSink() error {
 	j.sink = sink
 	var ps plan.Problems
 	for _, f := range j.plan.Files {
-		if err := sink.Check(f.Path); err != nil {
+		if err := sink.Check(f.Path); err != nil && !isTold(told, at(err, f.Origin)) {
 			ps.Add(at(err, f.Origin))
 		}
+		ps.Add(sink.CheckAccess(f))
+		j.warnWide(f)
+	}
+	for _, s := range j.plan.Sets {
+		f := plan.File{Path: s.Dir, Mode: s.Mode, Owner: s.Owner, Group: s.Group, Origin: s.Origin}
+		ps.Add(sink.CheckAccess(f))
+		j.warnWide(f)
 	}
 	return ps.Err()
+}
+
+// warnWide tells of a mode that was asked for and lets more than the owner's
+// group read.
+func (j *Job) warnWide(f plan.File) {
+	if f.Mode&^0o440 != 0 {
+		j.deps.Log.Warn("a wide mode was asked for", slog.String("file", f.Path),
+			slog.String("mode", fmt.Sprintf("%04o", f.Mode.Perm())), slog.String("declared", f.Origin.String()))
+	}
+}
+
+// isTold reports whether there is a problem already with what err is about.
+func isTold(told plan.Problems, err error) bool {
+	var p *plan.Problem
+	return errors.As(err, &p) && slices.ContainsFunc(told, func(t *plan.Problem) bool {
+		return t.Code == p.Code && t.What == p.What && t.Origin == p.Origin
+	})
 }
 
 // Run carries the job out. The error is a *plan.Problem, plan.Problems, or the

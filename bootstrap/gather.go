@@ -141,20 +141,24 @@ type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secre
 // fetch reads what answers does not have yet, all at the same time; the client
 // bounds how many requests are under way.
 func fetch(ctx context.Context, read readFunc, needs []render.Need, answers render.Answers) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	asked := map[string]bool{}
+	// The list comes first: answers is written to as soon as one is asked for.
+	var ask []render.Need
+	seen := map[string]bool{}
 	for _, n := range needs {
 		key := n.Key()
-		if _, ok := answers[key]; ok || asked[key] {
-			continue
+		if _, known := answers[key]; !known && !seen[key] {
+			seen[key] = true
+			ask = append(ask, n)
 		}
-		asked[key] = true
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, n := range ask {
 		wg.Go(func() {
 			s, err := read(ctx, n.Read, n.Body)
 			mu.Lock()
 			defer mu.Unlock()
-			answers[key] = render.Answer{Secret: s, Err: err}
+			answers[n.Key()] = render.Answer{Secret: s, Err: err}
 		})
 	}
 	wg.Wait()

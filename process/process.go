@@ -51,6 +51,7 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	tty.lent = tty.ours()
 	events := make(chan event)
 	go reap(pid, events)
 	c := &child{spec: s, pid: pid, tty: tty}
@@ -123,6 +124,10 @@ func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
 					kill = timer.C
 				}
 			}
+			if n == syscall.SIGCONT {
+				c.resume()
+				continue
+			}
 			c.forward(n)
 		}
 	}
@@ -146,16 +151,21 @@ func (c *child) killGroup() {
 }
 
 // stopWithChild stops us too when the child was stopped, so that the shell that
-// started us gets its prompt back, and continues the child when we are
-// continued. As process 1 nobody could continue us.
+// started us gets its prompt back. The SIGCONT that ends our stop is passed on
+// like any other. As process 1 nobody could continue us.
 func (c *child) stopWithChild() {
 	if os.Getpid() == 1 || !c.tty.ours() {
 		return
 	}
-	c.tty.give(unix.Getpgrp())
+	c.tty.takeBack()
 	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-	c.tty.give(c.pid)
-	_ = syscall.Kill(-c.pid, syscall.SIGCONT)
+}
+
+// resume continues the child, in the foreground if that is where we are: a
+// shell's bg continues us without it, a later fg comes as one more SIGCONT.
+func (c *child) resume() {
+	c.tty.lend(c.pid)
+	c.forward(syscall.SIGCONT)
 }
 
 // Forwarded reports whether a signal is passed on to the child. SIGURG is the
@@ -177,7 +187,9 @@ func Ending() []os.Signal {
 
 // Notify sends to c the given signals, or all there are when none is given,
 // but leaves alone those that our parent had us ignore (nohup), so that the
-// child inherits that too.
+// child inherits that too. SIGURG and SIGCHLD are never wanted, and a burst of
+// them would fill the channel. SIGPROF and 32 to 34 are kept by the Go runtime
+// and never come (os/signal).
 func Notify(c chan<- os.Signal, which ...os.Signal) {
 	if len(which) == 0 {
 		for n := syscall.Signal(1); n <= 64; n++ {
@@ -185,7 +197,7 @@ func Notify(c chan<- os.Signal, which ...os.Signal) {
 		}
 	}
 	for _, s := range which {
-		if !signal.Ignored(s) && s != syscall.SIGURG {
+		if !signal.Ignored(s) && s != syscall.SIGURG && s != syscall.SIGCHLD {
 			signal.Notify(c, s)
 		}
 	}

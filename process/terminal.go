@@ -1,42 +1,91 @@
 package process
 
 import (
-	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// terminal is the controlling terminal on our standard input, when our process
-// group has its foreground. Otherwise it is nil, and every method does nothing.
-type terminal struct{ fd int }
+// terminal is our controlling terminal, when our process group had its
+// foreground at the start. Otherwise fd is -1, and every method does nothing.
+//
+// A child in a group of its own needs the foreground, or it would be stopped
+// when it reads. So the foreground is lent to the child, taken back when the
+// child stops or ends, and lent again when we are continued in the foreground.
+// While we are a background job it belongs to the shell and is left alone.
+type terminal struct {
+	fd     int
+	opened bool // fd is our own
+	lent   bool // the child's group has the foreground, or may give it away
+}
 
-// openForeground finds out whether we have the terminal. A child in a group of
-// its own needs the foreground, or it would be stopped when it reads.
+// openForeground finds out whether we have the terminal: /dev/tty, which is
+// ours whatever standard input is, or else standard input, for an image
+// without that device.
 func openForeground() *terminal {
-	group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP)
-	if err != nil || group != unix.Getpgrp() {
-		return &terminal{fd: -1}
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	t := &terminal{fd: fd, opened: err == nil}
+	if err != nil {
+		t.fd = 0
 	}
-	return &terminal{fd: 0}
+	if !t.foreground() {
+		t.drop()
+	}
+	return t
 }
 
 func (t *terminal) ours() bool { return t.fd >= 0 }
 
-// give makes group the foreground group. SIGTTOU is ignored meanwhile: giving
-// the terminal away from the background would stop us.
-func (t *terminal) give(group int) {
-	if !t.ours() {
-		return
+// foreground reports whether our own process group has the foreground.
+func (t *terminal) foreground() bool {
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// lend gives the foreground to the child's group, if we have it.
+func (t *terminal) lend(group int) {
+	if t.ours() && !t.lent && t.foreground() {
+		t.lent = t.give(group)
 	}
-	signal.Ignore(syscall.SIGTTOU)
-	_ = unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group)
-	signal.Reset(syscall.SIGTTOU)
+}
+
+// takeBack makes us the foreground again, if we had lent it.
+func (t *terminal) takeBack() {
+	if t.ours() && t.lent {
+		t.lent = !t.give(unix.Getpgrp())
+	}
+}
+
+// give makes group the foreground group. SIGTTOU is blocked meanwhile: giving
+// the terminal away from the background would stop us. Its disposition stays
+// as it is, for os/signal has only one for the whole program.
+func (t *terminal) give(group int) bool {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var block, before unix.Sigset_t
+	block.Val[0] = 1 << (syscall.SIGTTOU - 1) // in the first word, also where that has 32 bits
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {
+		return false
+	}
+	err := unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group)
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	return err == nil
 }
 
 // close takes the terminal back when the child has ended.
-func (t *terminal) close() { t.give(unix.Getpgrp()) }
+func (t *terminal) close() {
+	t.takeBack()
+	t.drop()
+}
+
+func (t *terminal) drop() {
+	if t.opened {
+		_ = unix.Close(t.fd)
+	}
+	t.fd, t.opened = -1, false
+}
 
 func containsSlash(s string) bool { return strings.Contains(s, "/") }
 

@@ -52,16 +52,15 @@ func isOwnVariable(name string) bool {
 // implicitReference gives nil for a value that is no reference. why must not
 // repeat the value: it may be a secret that only looks like a reference.
 func implicitReference(text string) (ref *plan.Ref, why, fix string) {
-	const foreign = "see --from env"
 	switch {
 	case strings.HasPrefix(text, ">>vault:"):
-		return nil, "writing to Vault (>>vault:) is not supported yet", foreign
+		return nil, "writing to Vault (>>vault:) is not supported yet", "unset the variable; this version only reads"
 	case !strings.HasPrefix(text, "vault:"), plan.IsTransitCiphertext(text):
 		return nil, "", ""
 	case !strings.ContainsAny(text, "/#"):
 		return nil, "", "" // a secret has a mount and a name: this cannot be one
 	case strings.Contains(text, "${"):
-		return nil, "a template (${…}) in a reference is not supported yet", foreign
+		return nil, "a template (${…}) in a reference is not supported yet", "write the template below env in a configuration file"
 	}
 	parsed, err := plan.ParseRef(text)
 	if err != nil {

@@ -110,8 +110,8 @@ func TestReferences(t *testing.T) {
 		{"A=vault:CANARY/x#", `variable "A": the reference is wrong: the field after # is empty (declared at A); write vault:PATH#FIELD`},
 		{"A=vault:CANARY/../x#y", `variable "A": the reference is wrong: the path has an empty, . or .. element (declared at A); write vault:PATH#FIELD`},
 		{"A=vault:a#b#CANARY", `variable "A": the reference is wrong: the version must be a whole number from 1 (declared at A); write vault:PATH#FIELD`},
-		{"A=vault:a/b#${ .CANARY }", `variable "A": a template (${…}) in a reference is not supported yet (declared at A); see --from env`},
-		{"A=>>vault:a/b#CANARY", `variable "A": writing to Vault (>>vault:) is not supported yet (declared at A); see --from env`},
+		{"A=vault:a/b#${ .CANARY }", `variable "A": a template (${…}) in a reference is not supported yet (declared at A); write the template below env in a configuration file`},
+		{"A=>>vault:a/b#CANARY", `variable "A": writing to Vault (>>vault:) is not supported yet (declared at A); unset the variable; this version only reads`},
 	} {
 		p, found, err := declare.References{}.Declare(declare.Input{Environ: []string{tt.entry}})
 		got := ""

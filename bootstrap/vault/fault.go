@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -81,8 +82,9 @@ func transportFault(err error, sent bool) *fault {
 func isTLS(err error) bool {
 	var verify *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert)
+	var alert *net.OpError // crypto/tls wraps an alert so
+	return errors.As(err, &verify) || errors.As(err, &record) ||
+		(errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"))
 }
 
 func tlsWhy(err error) string {
@@ -108,7 +110,11 @@ func bodyFault(err error) *fault {
 			fix: "check what the path holds, and that the address is Vault's",
 		}
 	}
-	return &fault{code: plan.CodeUnavailable, why: "the answer broke off", passing: true, ambiguous: true, err: err}
+	f := &fault{code: plan.CodeUnavailable, why: "the answer broke off", passing: true, ambiguous: true, err: err}
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.why, f.cut = "no answer in time", true
+	}
+	return f
 }
 
 // interpret turns a complete response into an answer or a fault.
@@ -160,10 +166,11 @@ func statusFault(resp *api.Response, body []byte) *fault {
 		f.code, f.why, f.passing = plan.CodeUnavailable, "a request quota is used up", true
 	case http.StatusServiceUnavailable:
 		f.code, f.why, f.passing = plan.CodeUnavailable, "Vault is sealed or not ready", true
-	case http.StatusPreconditionFailed, 472, 473:
+	case http.StatusPreconditionFailed, 472, 473, 474:
 		f.code, f.why, f.passing = plan.CodeUnavailable, "this node cannot serve the request yet ("+status+")", true
 	case http.StatusBadGateway:
 		f.code, f.why, f.passing = plan.CodeUnavailable, "the proxy in front of Vault has no answer ("+status+")", true
+		f.ambiguous = true // it does not say whether Vault broke off before or after it had the request
 	default:
 		f.code, f.why = plan.CodeUnavailable, "Vault failed ("+status+")"
 		f.passing = resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented

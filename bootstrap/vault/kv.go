@@ -12,12 +12,12 @@ import (
 
 // mounts knows which version the KV engine at a path has: from the
 // configuration, from the path itself, or from the server, which is asked at
-// most once per mount.
+// most once per mount (once per folder where it does not say what the mount is).
 type mounts struct {
 	mu      sync.Mutex
 	known   map[string]mount       // by mount path without slashes at the ends
 	asking  map[string]*sync.Mutex // by first path element: one question at a time
-	refused map[string]bool        // the server does not tell us about these first elements
+	refused map[string]bool        // the server does not tell us about what is in these folders
 }
 
 // mount is what is known of one mount.
@@ -67,6 +67,27 @@ func (m *mounts) lock(first string) *sync.Mutex {
 	return m.asking[first]
 }
 
+// folder is what path is directly in. A mount is always above or at it, so all
+// of one folder is in one mount; a first path element may hold several.
+func folder(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		return path[:i]
+	}
+	return path
+}
+
+func (m *mounts) isRefused(path string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused[folder(path)]
+}
+
+func (m *mounts) refuse(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused[folder(path)] = true
+}
+
 func (m *mounts) learn(at string, what mount) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,13 +126,13 @@ func (c *Client) askMount(ctx context.Context, path string) (string, mount, erro
 	if at, found, ok := c.kv.find(path); ok {
 		return at, found, nil
 	}
-	if c.kv.refused[first] {
+	if c.kv.isRefused(path) {
 		return "", mount{}, errNotTold
 	}
 	ans, err := c.do(ctx, request{method: http.MethodGet, path: "sys/internal/ui/mounts/" + path})
 	var f *fault
 	if errors.As(err, &f) && (f.code == plan.CodeDenied || f.code == plan.CodeMissing || f.code == plan.CodeConfig) {
-		c.kv.refused[first] = true
+		c.kv.refuse(path)
 		return "", mount{}, errNotTold
 	}
 	if err != nil {
@@ -119,7 +140,7 @@ func (c *Client) askMount(ctx context.Context, path string) (string, mount, erro
 	}
 	at, found, ok := mountOf(ans.Data)
 	if !ok {
-		c.kv.refused[first] = true
+		c.kv.refuse(path)
 		return "", mount{}, errNotTold
 	}
 	c.kv.learn(at, found)
@@ -149,7 +170,7 @@ func (c *Client) paths(ctx context.Context, r plan.Read) ([]string, error) {
 		return []string{path}, nil
 	}
 	if at, found, ok := c.kv.find(path); ok {
-		return []string{byRule(at, path, found.rule)}, nil
+		return []string{byRule(at, path, declared(found.rule, r.KV))}, nil
 	}
 	if r.KV == plan.KVAuto && saysItself(path) {
 		return []string{path}, nil
@@ -160,10 +181,16 @@ func (c *Client) paths(ctx context.Context, r plan.Read) ([]string, error) {
 		return guess(path, r.KV), nil
 	case err != nil:
 		return nil, err
-	case r.KV == plan.KV2:
-		found.rule = plan.KV2
 	}
-	return []string{byRule(at, path, found.rule)}, nil
+	return []string{byRule(at, path, declared(found.rule, r.KV))}, nil
+}
+
+// declared gives the rule for a read: its own declaration wins.
+func declared(found, own plan.KVRule) plan.KVRule {
+	if own == plan.KV2 {
+		return plan.KV2
+	}
+	return found
 }
 
 // guess is for a server that does not tell: version 2 with the first element

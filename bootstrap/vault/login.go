@@ -209,6 +209,9 @@ func (a appRole) run(ctx context.Context, c *Client) error {
 // loginAt says which login is done where, with inputs from where.
 type loginAt struct{ method, mount, from string }
 
+// origin names the places that the inputs came from.
+func (l loginAt) origin() plan.Origin { return plan.Origin{Front: "login", At: l.from} }
+
 // logIn posts a login and keeps the token that it gives. It is not repeated
 // once the server may have seen it: the secret id may be good for one use.
 func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string) error {
@@ -220,11 +223,11 @@ func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string)
 	path := "auth/" + mount + "/login"
 	ans, err := c.do(ctx, request{method: "PUT", path: path, body: body, once: true})
 	if err != nil {
-		return loginProblem(err, name, path)
+		return loginProblem(err, to, path)
 	}
 	if ans.Auth == nil || ans.Auth.ClientToken == "" {
 		return &plan.Problem{
-			Code: plan.CodeProtocol, What: "login " + name + " at " + path, Why: "the answer holds no token",
+			Code: plan.CodeProtocol, Origin: to.origin(), What: "login " + name + " at " + path, Why: "the answer holds no token",
 			Fix: "check that the mount is an auth method and that VAULT_ADDR is Vault",
 		}
 	}
@@ -241,12 +244,12 @@ func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string)
 }
 
 // loginProblem adds what a refused login usually comes from.
-func loginProblem(err error, name, path string) error {
+func loginProblem(err error, to loginAt, path string) error {
 	var f *fault
 	if !errors.As(err, &f) {
 		return err
 	}
-	p := &plan.Problem{Code: f.code, What: "login " + name + " at " + path, Why: f.why, Fix: f.fix, Err: err}
+	p := &plan.Problem{Code: f.code, Origin: to.origin(), What: "login " + to.method + " at " + path, Why: f.why, Fix: f.fix, Err: err}
 	var whole *plan.Problem
 	if errors.As(err, &whole) && f.passing {
 		p.Why = whole.Why

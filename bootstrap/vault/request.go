@@ -119,6 +119,7 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	ctx = context.WithValue(ctx, onceKey{}, r.once)
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { sent.Store(true) },

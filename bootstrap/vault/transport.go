@@ -49,7 +49,7 @@ func newAPI(v plan.Vault) (*api.Client, error) {
 			Fix: "give https://host:port or unix:///path", Err: err,
 		}
 	}
-	cfg.HttpClient.Transport = guard{cfg.HttpClient.Transport}
+	cfg.HttpClient.Transport = &guard{cfg.HttpClient.Transport}
 	c.ClearToken()
 	c.ClearNamespace()
 	if ns := v.Namespace.Or(""); ns != "" {
@@ -128,16 +128,27 @@ func firstOrigin(t plan.TLS) plan.Origin {
 }
 
 // guard bounds the body of every answer, also of one that the API module reads
-// by itself to make an error of it.
+// by itself to make an error of it, and keeps net/http from repeating what must
+// not be repeated.
 type guard struct{ next http.RoundTripper }
 
-func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if once, _ := r.Context().Value(onceKey{}).(bool); once && (r.Body == nil || r.Body == http.NoBody) {
+		// net/http sends a GET again by itself when a kept-alive connection
+		// breaks before the answer. It does not when there is a body that it
+		// cannot get a second time; an empty one changes nothing on the wire.
+		r = r.Clone(r.Context())
+		r.Body, r.GetBody, r.ContentLength = io.NopCloser(strings.NewReader("")), nil, 0
+	}
 	resp, err := g.next.RoundTrip(r)
 	if resp != nil && resp.Body != nil {
 		resp.Body = &boundedBody{ReadCloser: resp.Body, left: MaxBody}
 	}
 	return resp, err
 }
+
+// onceKey marks the context of a request that must be sent only once.
+type onceKey struct{}
 
 type boundedBody struct {
 	io.ReadCloser

@@ -85,6 +85,10 @@ func Prepare(o Options) (*Client, error) {
 	if err := ps.Err(); err != nil {
 		return nil, err
 	}
+	if o.Vault.TLS.SkipVerify.Or(false) {
+		o.Log.Warn("the server's certificate is not checked: whoever is in between can read every secret",
+			slog.String("declared", o.Vault.TLS.SkipVerify.Origin.String()))
+	}
 	n := o.Vault.Connections.Or(DefaultConnections)
 	return &Client{
 		api:   ac,

@@ -11,6 +11,7 @@ vault=$(command -v vault || command -v bao) || {
 work=$(mktemp -d)
 server=
 stop() {
+  trap "" INT TERM
   [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server" 2>/dev/null; } || true
   rm -rf "$work"
 }

@@ -5,7 +5,7 @@ set -eu
 secretboot=$1
 here=$(dirname "$0")
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'trap "" INT TERM; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

@@ -1,4 +1,4 @@
-# Sourced by demo.sh and demo-vault.sh.
+# Sourced by demo.sh and demo-vault.sh, which set $work and remove it.
 # show SECRETBOOT OPTION…: the plan, the command, its exit code, what is left.
 show() {
   binary=$1
@@ -7,12 +7,11 @@ show() {
   "$binary" plan "$@"
   echo
   echo '== run: a command with its files and its environment'
-  out=$(mktemp)
+  out=$work/out
   code=0
   "$binary" run "$@" -- sh "$here/app.sh" >"$out" || code=$?
   cat "$out"
   dir=$(sed -n 's/^files in \(.*\), on .*/\1/p' "$out")
-  rm -f "$out"
   echo
   echo "== afterwards"
   echo "the command's exit code was passed on: $code"

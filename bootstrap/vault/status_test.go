@@ -1,0 +1,329 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// statuses are the error statuses that Vault, and what stands before it, gives.
+var statuses = []struct {
+	status    int
+	code      plan.Code
+	passing   bool // tried again
+	ambiguous bool // but not where it could be done twice
+	why       string
+}{
+	{400, plan.CodeConfig, false, false, "Vault refused the request"},
+	{401, plan.CodeDenied, false, false, "permission denied"},
+	{403, plan.CodeDenied, false, false, "permission denied"},
+	{404, plan.CodeMissing, false, false, "there is no such secret"},
+	{405, plan.CodeConfig, false, false, "does not support this operation"},
+	{408, plan.CodeUnavailable, false, false, "Vault failed (status 408)"},
+	{412, plan.CodeUnavailable, true, false, "cannot serve the request yet"},
+	{429, plan.CodeUnavailable, true, false, "quota"},
+	{472, plan.CodeUnavailable, true, false, "cannot serve the request yet"},
+	{473, plan.CodeUnavailable, true, false, "cannot serve the request yet"},
+	{474, plan.CodeUnavailable, true, false, "cannot serve the request yet"},
+	{500, plan.CodeUnavailable, true, true, "Vault failed (status 500)"},
+	{501, plan.CodeUnavailable, false, false, "Vault failed (status 501)"},
+	{502, plan.CodeUnavailable, true, true, "the proxy in front of Vault"},
+	{503, plan.CodeUnavailable, true, false, "sealed or not ready"},
+	{504, plan.CodeUnavailable, true, true, "Vault failed (status 504)"},
+	{530, plan.CodeUnavailable, true, true, "Vault failed (status 530)"},
+	{301, plan.CodeProtocol, false, false, "redirected"},
+	{302, plan.CodeProtocol, false, false, "redirected"},
+	{307, plan.CodeProtocol, false, false, "redirected"},
+	{308, plan.CodeProtocol, false, false, "redirected"},
+}
+
+// echo is an error body that holds what no error may hold.
+const echo = `{"errors":["bad token ` + canary + `-VAULT_TOKEN for ` + canary + `"]}`
+
+func TestStatusOnceThenGood(t *testing.T) {
+	for _, tt := range statuses {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := inMemory(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				if n == 1 {
+					w.WriteHeader(tt.status)
+					_, _ = io.WriteString(w, echo)
+					return
+				}
+				_, _ = io.WriteString(w, kvAnswer)
+			}, nil)
+			got, err := read(t.Context(), c, "secret/app")
+			s.noCanary(t, err)
+			if !tt.passing {
+				problem(t, err, tt.code, tt.why)
+				if s.count() != 1 {
+					t.Errorf("%d: %d requests, want 1", tt.status, s.count())
+				}
+				return
+			}
+			if err != nil || s.count() != 2 || got.Version != 3 {
+				t.Errorf("%d: %v, %d requests, version %d", tt.status, err, s.count(), got.Version)
+			}
+		})
+	}
+}
+
+func TestStatusUntilTheDeadline(t *testing.T) {
+	for _, tt := range statuses {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := inMemory(t, always(tt.status, echo), nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			start := time.Now()
+			_, err := read(ctx, c, "secret/app")
+			problem(t, err, tt.code, tt.why)
+			problem(t, err, tt.code, "declared at file: key")
+			s.noCanary(t, err)
+			took := time.Since(start)
+			if tt.passing && (took < 20*time.Second || took > 30*time.Second || s.count() < 8) {
+				t.Errorf("%d: gave up after %v and %d tries", tt.status, took, s.count())
+			}
+			if !tt.passing && took > 0 {
+				t.Errorf("%d: took %v", tt.status, took)
+			}
+		})
+	}
+}
+
+// TestStatusOfWhatMustNotBeRepeated: a path that may be dynamic, a login, a
+// write.
+func TestStatusOfWhatMustNotBeRepeated(t *testing.T) {
+	requests := map[string]request{
+		"read":  {method: http.MethodGet, path: "database/creds/app", once: true},
+		"login": {method: http.MethodPut, path: "auth/approle/login", once: true},
+	}
+	for _, tt := range statuses {
+		for name, r := range requests {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := inMemory(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+					if n == 1 {
+						w.WriteHeader(tt.status)
+						return
+					}
+					_, _ = io.WriteString(w, kvAnswer)
+				}, nil)
+				_, err := c.do(t.Context(), r)
+				want := 1
+				if tt.passing && !tt.ambiguous {
+					want = 2
+				}
+				if s.count() != want || (err == nil) != (want == 2) {
+					t.Errorf("%s %d: %d requests, want %d; %v", name, tt.status, s.count(), want, err)
+				}
+				if tt.ambiguous {
+					problem(t, err, tt.code, "not repeated, because the server may have carried it out")
+				}
+			})
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	tests := []struct {
+		header   string
+		min, max time.Duration // of the wait
+	}{
+		{"7", 7 * time.Second, 7 * time.Second},
+		{"1", time.Second, time.Second},
+		{"0", 50 * time.Millisecond, 100 * time.Millisecond},
+		{"-5", 50 * time.Millisecond, 100 * time.Millisecond},
+		{"soon", 50 * time.Millisecond, 100 * time.Millisecond},
+		{"99999999999999999999", 50 * time.Millisecond, 100 * time.Millisecond},
+		{"86400", time.Hour, time.Hour},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := inMemory(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				if n == 1 {
+					w.Header().Set("Retry-After", tt.header)
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+				_, _ = io.WriteString(w, kvAnswer)
+			}, nil)
+			start := time.Now()
+			_, err := read(t.Context(), c, "secret/app")
+			if took := time.Since(start); err != nil || took < tt.min || took > tt.max || s.count() != 2 {
+				t.Errorf("Retry-After %s: waited %v (%v)", tt.header, took, err)
+			}
+		})
+	}
+}
+
+func TestRetryAfterBeyondTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := inMemory(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		_, err := read(ctx, c, "secret/app")
+		problem(t, err, plan.CodeUnavailable, "a request quota is used up until the deadline (1 try)")
+		if took := time.Since(start); took != 0 || s.count() != 1 {
+			t.Errorf("took %v and %d requests", took, s.count())
+		}
+	})
+}
+
+// TestBackoff: the n-th wait is within half of and the whole of its bound.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		c, _ := inMemory(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			at = append(at, time.Now())
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if _, err := read(ctx, c, "secret/app"); err == nil {
+			t.Fatal("no error")
+		}
+		bound := firstWait
+		for i := 1; i < len(at); i++ {
+			if wait := at[i].Sub(at[i-1]); wait < bound/2 || wait > bound {
+				t.Errorf("wait %d is %v, want %v to %v", i, wait, bound/2, bound)
+			}
+			bound = min(2*bound, maxWait)
+		}
+		if len(at) < 20 {
+			t.Errorf("%d tries", len(at))
+		}
+	})
+}
+
+// TestLastRealCause: a try that the deadline cut off says nothing of its own.
+func TestLastRealCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := inMemory(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			<-r.Context().Done()
+		}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := read(ctx, c, "secret/app")
+		problem(t, err, plan.CodeUnavailable, "Vault is sealed or not ready until the deadline (2 tries)")
+	})
+}
+
+// TestSilentServer: one try does not cost the whole deadline.
+func TestSilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := inMemory(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				<-r.Context().Done()
+				return
+			}
+			_, _ = io.WriteString(w, kvAnswer)
+		}, nil)
+		start := time.Now()
+		_, err := read(t.Context(), c, "secret/app")
+		if took := time.Since(start); err != nil || s.count() != 2 || took < tryTimeout || took > tryTimeout+firstWait {
+			t.Errorf("%v after %v and %d tries", err, took, s.count())
+		}
+	})
+}
+
+// TestSignalEndsTheWait: the cause of the context is the error.
+func TestSignalEndsTheWait(t *testing.T) {
+	signal := errors.New("signal")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := inMemory(t, always(503, ""), nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(3*time.Second, func() { cancel(signal) })
+		start := time.Now()
+		_, err := read(ctx, c, "secret/app")
+		if took := time.Since(start); !errors.Is(err, signal) || took != 3*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		if err := c.Login(ctx); err != nil { // a given token needs no request
+			t.Error(err)
+		}
+	})
+}
+
+// TestConnections bounds how many requests are under way.
+func TestConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		under := make(chan bool, 3)
+		c, s := inMemory(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			select {
+			case under <- true:
+			default:
+				t.Error("too many at once")
+			}
+			<-time.After(time.Second)
+			<-under
+			_, _ = io.WriteString(w, kvAnswer)
+		}, func(o *Options) { o.Vault.Connections = plan.Set(3, plan.Origin{}) })
+		done := make(chan error, 9)
+		get := c.Generation()
+		start := time.Now()
+		for _, name := range strings.Split("a b c d e f g h i", " ") {
+			go func() {
+				_, err := get(t.Context(), plan.Read{Path: "secret/" + name}, nil)
+				done <- err
+			}()
+		}
+		for range 9 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); took != 3*time.Second || s.count() != 9 {
+			t.Errorf("%d requests took %v, want 9 in 3s", s.count(), took)
+		}
+	})
+}
+
+func TestWhyMissing(t *testing.T) {
+	deleted := `{"data":{"data":null,"metadata":{"created_time":"x","deletion_time":"2026-02-03T04:05:06.7Z","destroyed":false,"version":2}}}`
+	destroyed := `{"data":{"data":null,"metadata":{"created_time":"x","deletion_time":"","destroyed":true,"version":2}}}`
+	tests := []struct {
+		body    string
+		version int
+		want    string
+	}{
+		{`{"errors":[]}`, 0, "there is no such secret"},
+		{`{"errors":[]}`, 7, "there is no version 7"},
+		{`<html>` + canary, 0, "there is no such secret"},
+		{`{"errors":["no handler for route \"` + canary + `\""]}`, 0, "no secrets engine is mounted there"},
+		{deleted, 0, "version 2 was deleted at 2026-02-03T04:05:06Z"},
+		{destroyed, 0, "version 2 is destroyed"},
+		{strings.Replace(deleted, `"version":2`, `"version":"x"`, 1), 0, "the version was deleted"},
+		{strings.Replace(deleted, "2026-02-03T04:05:06.7Z", canary, 1), 0, "there is no such secret"},
+	}
+	for _, tt := range tests {
+		c, s := inMemory(t, always(404, tt.body), nil)
+		_, err := c.Generation()(t.Context(), plan.Read{Path: "secret/app", Version: tt.version}, nil)
+		problem(t, err, plan.CodeMissing, tt.want)
+		s.noCanary(t, err)
+	}
+}
+
+func TestProblemsSayWhatToDo(t *testing.T) {
+	c, _ := inMemory(t, always(403, ""), nil)
+	for op, want := range map[plan.Op]string{
+		plan.OpRead:  `path "secret/data/app" { capabilities = ["read"] }`,
+		plan.OpList:  `path "secret/app" { capabilities = ["list"] }`,
+		plan.OpWrite: `path "secret/app" { capabilities = ["update"] }`,
+	} {
+		_, err := c.Generation()(t.Context(), plan.Read{Path: "secret/app", Op: op}, nil)
+		problem(t, err, plan.CodeDenied, want)
+	}
+}

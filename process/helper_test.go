@@ -1,0 +1,313 @@
+package process_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/coverage"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secretboot/secretboot/process"
+)
+
+// The test binary runs itself again as the processes of a test: no shell is
+// needed. envRole says as what, envReport where lines of output go.
+const (
+	envRole   = "PROCESS_TEST_ROLE"
+	envReport = "PROCESS_TEST_REPORT"
+	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
+	envCover  = "GOCOVERDIR"         // with go test -cover: where roles leave what they covered
+)
+
+// patience bounds every wait for another process.
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) {
+	roles := map[string]func([]string) int{
+		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf,
+	}
+	if role := roles[os.Getenv(envRole)]; role != nil {
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		code := role(os.Args[1:])
+		if dir := os.Getenv(envCover); dir != "" {
+			_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
+		}
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// environ makes the environment of a role. Go's own SIGURGs would be noticed,
+// and the race detector would wait a second at each end.
+func environ(role, report string, more ...string) []string {
+	env := []string{envRole + "=" + role, envReport + "=" + report, "GODEBUG=asyncpreemptoff=1", "GORACE=atexit_sleep_ms=0"}
+	if dir := os.Getenv(envCover); dir != "" {
+		env = append(env, envCover+"="+dir)
+	}
+	return append(env, more...)
+}
+
+// reporter opens the place that lines are to go to.
+func reporter() io.Writer {
+	f, err := os.OpenFile(os.Getenv(envReport), os.O_WRONLY|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return os.Stderr
+	}
+	return f
+}
+
+// child is the target of Supervise:
+//
+//	exit N           end with N
+//	die N            be ended by signal N
+//	record           report ready and pid, then each signal; end at a SIGTERM
+//	deaf             the same, but never end; with a helper in its group
+//	ignored N        report whether signal N is ignored
+//	orphans N        make N orphans end, and report how many are left unreaped
+//	environ          report the environment
+func child(words []string) int {
+	out := reporter()
+	number := func() int { n, _ := strconv.Atoi(words[1]); return n }
+	switch words[0] {
+	case "exit":
+		return number()
+	case "die":
+		dieFrom(syscall.Signal(number()))
+	case "record", "deaf":
+		return record(out, words[0] == "deaf", len(words) > 1)
+	case "ignored":
+		_, _ = fmt.Fprintln(out, "ignored", signal.Ignored(syscall.Signal(number())))
+	case "orphans":
+		_, _ = fmt.Fprintln(out, "left", orphans(number()))
+	case "environ":
+		_, _ = fmt.Fprintln(out, strings.Join(os.Environ(), " "))
+	}
+	return 0
+}
+
+// dieFrom puts the default action back, also where Go has a handler of its
+// own, and sends n.
+func dieFrom(n syscall.Signal) {
+	var action [4]uint64 // handler SIG_DFL, no flags
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	_ = syscall.Kill(os.Getpid(), n)
+	select {}
+}
+
+func record(out io.Writer, deaf, stoppable bool) int {
+	signals := make(chan os.Signal, 1024)
+	for n := syscall.Signal(1); n <= 64; n++ {
+		if !stoppable || n != syscall.SIGTSTP {
+			signal.Notify(signals, n)
+		}
+	}
+	if deaf {
+		cmd := exec.Command("/proc/self/exe", "record")
+		cmd.Env, cmd.Stderr = environ("child", os.Getenv(envReport)), os.Stderr
+		if err := cmd.Start(); err != nil {
+			return 99
+		}
+	}
+	_, _ = fmt.Fprintln(out, "ready", os.Getpid(), syscall.Getpgrp())
+	for s := range signals {
+		n := s.(syscall.Signal)
+		_, _ = fmt.Fprintln(out, "got", int(n))
+		if n == syscall.SIGTERM && !deaf {
+			return 0
+		}
+	}
+	return 0
+}
+
+// wrapper stands for secretboot: "subreaper" makes it one, a number is the kill
+// timeout in milliseconds.
+func wrapper(words []string) int {
+	signals := make(chan os.Signal, 512)
+	process.Notify(signals)
+	spec := process.Spec{
+		Path: "/proc/self/exe", Argv: append([]string{"child"}, strings.Fields(os.Getenv(envChild))...),
+		Env: environ("child", os.Getenv(envReport)), Log: slog.New(slog.DiscardHandler),
+	}
+	for _, w := range words {
+		if w == "subreaper" {
+			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+		}
+		if ms, err := strconv.Atoi(w); err == nil {
+			spec.KillTimeout = time.Duration(ms) * time.Millisecond
+		}
+	}
+	code, err := process.Supervise(spec, signals)
+	if err != nil {
+		return 99
+	}
+	return code
+}
+
+// nohup becomes the wrapper with SIGHUP ignored.
+func nohup(words []string) int {
+	signal.Ignore(syscall.SIGHUP)
+	env := environ("wrapper", os.Getenv(envReport), envChild+"="+os.Getenv(envChild))
+	_ = syscall.Exec("/proc/self/exe", append([]string{"wrapper"}, words...), env)
+	return 99
+}
+
+// orphans starts a process that starts n more and ends, so that they belong to
+// the wrapper; then lets them end and counts those that are not reaped.
+func orphans(n int) int {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return -1
+	}
+	cmd := exec.Command("/proc/self/exe", strconv.Itoa(n))
+	cmd.Env, cmd.Stdin, cmd.Stderr = environ("middle", ""), r, os.Stderr
+	pids, err := cmd.Output()
+	if err != nil || len(strings.Fields(string(pids))) != n {
+		return -1
+	}
+	_ = w.Close()
+	left := strings.Fields(string(pids))
+	for end := time.Now().Add(patience); len(left) > 0 && time.Now().Before(end); <-time.After(time.Millisecond) {
+		if _, err := os.Stat("/proc/" + left[0]); errors.Is(err, os.ErrNotExist) {
+			left = left[1:]
+		}
+	}
+	return len(left)
+}
+
+func middle(words []string) int {
+	n, _ := strconv.Atoi(words[0])
+	for range n {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env, cmd.Stdin, cmd.Stderr = environ("leaf", ""), os.Stdin, os.Stderr
+		if err := cmd.Start(); err != nil {
+			return 99
+		}
+		fmt.Println(cmd.Process.Pid)
+	}
+	return 0
+}
+
+func leaf([]string) int {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// lines reads what processes report.
+type lines struct {
+	t     *testing.T
+	path  string // to be opened by those who report
+	write *os.File
+	ch    chan string
+}
+
+func newLines(t *testing.T) *lines {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Both ends at first, so that neither open waits.
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lines{t: t, path: path, write: w, ch: make(chan string, 4096)}
+	go func() {
+		for s := bufio.NewScanner(r); s.Scan(); {
+			l.ch <- s.Text()
+		}
+		close(l.ch)
+	}()
+	t.Cleanup(func() { _ = w.Close(); _ = r.Close() })
+	return l
+}
+
+// next gives the next line; "" when every writer is gone.
+func (l *lines) next() string {
+	l.t.Helper()
+	select {
+	case s := <-l.ch:
+		return s
+	case <-time.After(patience):
+		l.t.Error("no line came in time")
+		return ""
+	}
+}
+
+// want checks the next line by its beginning and gives the numbers after it.
+func (l *lines) want(prefix string) []int {
+	l.t.Helper()
+	got := l.next()
+	rest, ok := strings.CutPrefix(got, prefix)
+	if !ok {
+		l.t.Fatalf("got line %q, want %q", got, prefix)
+	}
+	var numbers []int
+	for _, w := range strings.Fields(rest) {
+		n, _ := strconv.Atoi(w)
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// end waits until every process that could report is gone, and gives what is
+// left to be read.
+func (l *lines) end() []string {
+	l.t.Helper()
+	_ = l.write.Close()
+	var rest []string
+	for {
+		select {
+		case s, ok := <-l.ch:
+			if !ok {
+				return rest
+			}
+			rest = append(rest, s)
+		case <-time.After(patience):
+			l.t.Error("a process is still there")
+			return rest
+		}
+	}
+}
+
+// startWrapper starts the wrapper as a process of its own.
+func startWrapper(t *testing.T, l *lines, role, words, childWords string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", strings.Fields(words)...)
+	cmd.Env = environ(role, l.path, envChild+"="+childWords)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd
+}
+
+// code waits for the end of cmd.
+func code(t *testing.T, cmd *exec.Cmd) int {
+	t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
