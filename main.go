@@ -21,6 +21,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/process"
 )
@@ -39,6 +41,9 @@ func main() {
 	// the command does not inherit "ignored".
 	signals := make(chan os.Signal, signalBuffer)
 	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
+	// Another process of our user may not read our memory or environment, and
+	// no core of it is written (prctl(2)); the command gets that right back.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	a := &app{
 		signals: signals, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text",

@@ -360,8 +360,10 @@ func TestRefusedSinks(t *testing.T) {
 		wantProblem(t, err, plan.CodeSink, c.text)
 		wantProblem(t, err, plan.CodeSink, "--dir")
 	}
-	must(t, open(t, base+"/parent/made").Shred())
+	v := open(t, base+"/parent/made")
 	wantMode(t, base+"/real/made", 0o700)
+	must(t, v.Shred())
+	wantGone(t, base+"/real/made")
 }
 
 func TestUnwritableSink(t *testing.T) {

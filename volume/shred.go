@@ -49,8 +49,11 @@ func (v *Volume) shred() error {
 		return v.sink.problem(v.opts.Origin, err)
 	}
 	err := v.close()
-	if v.opts.Ephemeral {
+	switch {
+	case v.opts.Ephemeral:
 		err = join(err, v.sink.removeFolder(v.opts.Origin))
+	case v.sink.made:
+		_ = unix.Rmdir(v.sink.dir) // it stays if others put something there
 	}
 	return err
 }

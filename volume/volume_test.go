@@ -101,7 +101,7 @@ func TestUmask(t *testing.T) {
 		wantMode(t, filepath.Join(dir, "sub/f"), 0o440)
 		wantMode(t, filepath.Join(dir, "..secretboot"), 0o600)
 		must(t, v.Shred())
-		wantEmpty(t, dir)
+		wantGone(t, dir)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestOwner(t *testing.T) {
 	}
 	wantMode(t, dir, 0o711)
 	must(t, v.Shred())
-	wantEmpty(t, dir)
+	wantGone(t, dir)
 }
 
 func TestAccess(t *testing.T) {

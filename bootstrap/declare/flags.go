@@ -15,7 +15,7 @@ func ParseFileFlag(arg string, from plan.Origin) (plan.File, error) {
 	if err != nil {
 		return plan.File{}, err
 	}
-	return plan.File{Path: path, Source: plan.Source{Ref: ref}, Origin: from}, nil
+	return plan.File{Path: path, Source: plan.Source{Ref: ref}, Origin: ref.Read.Origin}, nil
 }
 
 // ParseEnvFlag reads the value of --env, NAME=REF: one variable of the
@@ -25,7 +25,7 @@ func ParseEnvFlag(arg string, from plan.Origin) (plan.Env, error) {
 	if err != nil {
 		return plan.Env{}, err
 	}
-	return plan.Env{Name: name, Source: plan.Source{Ref: ref}, Origin: from}, nil
+	return plan.Env{Name: name, Source: plan.Source{Ref: ref}, Origin: ref.Read.Origin}, nil
 }
 
 // ParseTemplateFlag reads the value of --template, SRC:PATH, and the template
@@ -37,6 +37,7 @@ func ParseTemplateFlag(in Input, arg string, from plan.Origin) (plan.File, error
 	if !ok || src == "" || path == "" || strings.Contains(path, ":") {
 		return plan.File{}, flagProblem(from, "it must be SRC:PATH with one colon, such as app.tmpl:app.conf")
 	}
+	from.Key = path
 	text, err := in.read(src)
 	if err != nil {
 		return plan.File{}, &plan.Problem{
@@ -53,6 +54,7 @@ func cutReference(from plan.Origin, arg, want string) (string, *plan.Ref, error)
 	if !ok || name == "" || text == "" {
 		return "", nil, flagProblem(from, "it must be "+want)
 	}
+	from.Key = name // which of several flags of the name
 	ref, err := plan.ParseRef(text)
 	if err != nil {
 		return "", nil, flagProblem(from, fmt.Sprintf("the reference for %q is wrong: %s", name, err))

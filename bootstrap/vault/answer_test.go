@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -122,14 +123,18 @@ func TestHugeAnswers(t *testing.T) {
 	}
 }
 
-// TestJustFull: MaxBody itself is accepted.
+// TestJustFull: the bound itself is accepted, in whatever pieces it comes.
 func TestJustFull(t *testing.T) {
-	for extra, ok := range []bool{true, false} {
-		frame := `{"data":{"pw":""}}`
-		body := strings.Replace(frame, `""`, `"`+strings.Repeat("a", MaxBody-len(frame)+extra)+`"`, 1)
-		c, _ := inMemory(t, always(200, body), nil)
-		if _, err := read(t.Context(), c, "secret/app"); (err == nil) != ok {
-			t.Errorf("MaxBody+%d: %v", extra, err)
+	for _, size := range []int{0, 1, 9, 10, 11, 12, 100} {
+		for _, pieces := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.DataErrReader, iotest.HalfReader} {
+			body := &boundedBody{ReadCloser: io.NopCloser(pieces(strings.NewReader(strings.Repeat("a", size)))), left: 10}
+			got, err := io.ReadAll(body)
+			if size <= 10 && (err != nil || len(got) != size) || size > 10 && (!errors.Is(err, errTooLarge) || len(got) > 11) {
+				t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+			}
+			if _, again := body.Read(make([]byte, 1)); size > 10 && !errors.Is(again, errTooLarge) {
+				t.Errorf("%d bytes: read again: %v", size, again)
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -45,6 +46,9 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 	bad := func(why string) error {
 		return &plan.Problem{Code: plan.CodeConfig, Origin: file.Origin, What: "dev file " + file.Value, Why: why, Fix: "write PATH: {FIELD: VALUE, …} for each secret"}
 	}
+	if !utf8.Valid(text) {
+		return nil, bad("not valid UTF-8")
+	}
 	f, err := parser.ParseBytes(text, 0)
 	if err != nil || len(f.Docs) != 1 {
 		return nil, bad("not one YAML document")
@@ -62,6 +66,9 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 		fields, ok := v.(map[string]any)
 		if !ok {
 			return nil, bad("the value of " + strconv.Quote(path) + " must be a mapping of fields")
+		}
+		if _, twice := d.secrets[plan.SplitPath(path)]; twice {
+			return nil, bad("the path " + strconv.Quote(plan.SplitPath(path)) + " is there twice")
 		}
 		d.secrets[plan.SplitPath(path)] = fields
 	}
