@@ -1,0 +1,104 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// declared builds the plan from all that was declared: flags before variables
+// before files.
+func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
+	in := a.input()
+	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
+	var ps plan.Problems
+	unknown, err := fromEnvironment(env)
+	ps.Add(err)
+	flags.logLevel = env.logLevel
+	ps.Add(fromFlags(cmd, flags))
+	a.level.Set(flags.logLevel)
+	for _, format := range []string{env.logFormat, flags.logFormat} {
+		if format != "" {
+			a.logFormat = format
+		}
+	}
+	for _, v := range unknown {
+		a.logger().Warn("unknown variable", slog.String("name", v.name), slog.String("did_you_mean", v.meant))
+	}
+	low, err := a.fromFiles(in, flags, env)
+	ps.Add(err)
+	mid, err := a.fromVariables(in)
+	ps.Add(err)
+	mid.Env = slices.DeleteFunc(mid.Env, func(inherited plan.Env) bool {
+		named := func(e plan.Env) bool { return e.Name == inherited.Name }
+		return slices.ContainsFunc(env.plan.Env, named) || slices.ContainsFunc(flags.plan.Env, named)
+	})
+	p := plan.Overlay(plan.Overlay(low, plan.Overlay(mid, env.plan)), flags.plan)
+	if p.Vault.Dev.IsSet && p.Vault.Address.IsSet {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: p.Vault.Dev.Origin, What: "--dev", Why: "a Vault address is set too, at " + p.Vault.Address.Origin.String(),
+			Fix: "take one of the two away",
+		})
+	}
+	return p, ps.Err()
+}
+
+// input is the outside world for the fronts.
+func (a *app) input() declare.Input {
+	home, _ := a.lookup("HOME")
+	cwd, err := os.Getwd()
+	if err != nil {
+		cwd = "/"
+	}
+	return declare.Input{
+		Open:   func(path string) (io.ReadCloser, error) { return os.Open(path) },
+		Lookup: a.lookup, Environ: a.environ, Home: home, Cwd: cwd,
+	}
+}
+
+func (a *app) lookup(name string) (string, bool) {
+	for i := len(a.environ) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(a.environ[i], name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// fromFiles reads our own configuration files. A file named by a flag stands
+// for those named by the variable.
+func (a *app) fromFiles(in declare.Input, flags, env *builder) (plan.Plan, error) {
+	files := flags.configs
+	if len(files) == 0 {
+		files = env.configs
+	}
+	var ps plan.Problems
+	var parts []plan.Plan
+	for _, f := range files {
+		p, _, err := declare.Config{Path: f.Value, Origin: f.Origin}.Declare(in)
+		ps.Add(err)
+		parts = append(parts, p)
+	}
+	p, err := plan.Merge(parts...)
+	ps.Add(err)
+	return p, ps.Err()
+}
+
+// fromVariables reads VAULT_… and the references in inherited variables.
+func (a *app) fromVariables(in declare.Input) (plan.Plan, error) {
+	var ps plan.Problems
+	var p plan.Plan
+	for _, front := range []declare.Front{declare.Environment{}, declare.References{}} {
+		part, _, err := front.Declare(in)
+		ps.Add(err)
+		p = plan.Overlay(p, part)
+	}
+	return p, ps.Err()
+}
