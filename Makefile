@@ -46,7 +46,7 @@ test: build vault check
 
 # What runs in seconds and needs no server.
 check:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt' >&2; exit 1; }
+	@unformatted=$$($(GO) tool -modfile=tools/go.mod gofumpt -l $$(git ls-files "*.go")); test -z "$$unformatted" || { echo "run gofumpt on $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...

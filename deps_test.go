@@ -72,11 +72,13 @@ func TestOneImporter(t *testing.T) {
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		words := strings.Fields(line)
-		pkg := strings.TrimPrefix(words[0]+"/", module)
-		pkg = strings.TrimSuffix(pkg, "/")
+		pkg := strings.TrimSuffix(strings.TrimPrefix(words[0]+"/", module), "/")
+		if pkg == "" {
+			pkg = "."
+		}
 		for _, imp := range words[1:] {
 			for _, d := range deniedImports {
-				if strings.HasPrefix(imp, d.prefix) && (d.only == "" || module+d.only != words[0] && !(d.only == "." && pkg == "")) {
+				if strings.HasPrefix(imp, d.prefix) && pkg != d.only {
 					t.Errorf("%s imports %s: %s", words[0], imp, d.why)
 				}
 			}

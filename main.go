@@ -101,7 +101,7 @@ func (a *app) exitCode(code plan.Code) int {
 // report prints one problem as one line.
 func (a *app) report(p *plan.Problem) {
 	if a.logFormat == "json" {
-		a.logger().Error(p.Error(), slog.Int("code", int(p.Code)))
+		a.logger().Error("failed", slog.String("problem", p.Error()), slog.Int("code", int(p.Code)))
 		return
 	}
 	_, _ = fmt.Fprintln(a.stderr, "secretboot: "+p.Error())

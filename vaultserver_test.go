@@ -86,13 +86,13 @@ func (v *vaults) start() (*server, error) {
 		text, _ := os.ReadFile(filepath.Join(dir, "log"))
 		return nil, fmt.Errorf("%w\n%s", err, text)
 	}
-	_, err = s.vault(v.binary, nil, "audit", "enable", "file", "file_path="+s.audit, "log_raw=false")
+	_, err = s.vault(v.binary, "audit", "enable", "file", "file_path="+s.audit, "log_raw=false")
 	return s, err
 }
 
 func (s *server) awaitReady(binary string) error {
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if _, err := s.vault(binary, nil, "token", "lookup"); err == nil {
+		if _, err := s.vault(binary, "token", "lookup"); err == nil {
 			return nil
 		}
 		select {
@@ -120,10 +120,9 @@ func (s *server) unsealKey(ts *testscript.TestScript) (key string) {
 }
 
 // vault runs the vault command line as root.
-func (s *server) vault(binary string, stdin []byte, args ...string) ([]byte, error) {
+func (s *server) vault(binary string, args ...string) ([]byte, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Env = []string{"HOME=" + s.dir, "PATH=/usr/bin:/bin", "VAULT_ADDR=" + s.addr, "VAULT_TOKEN=" + rootToken}
-	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return out, fmt.Errorf("vault %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -191,7 +190,7 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 			args[i] = name + "@" + ts.MkAbs(file)
 		}
 	}
-	out, err := current(ts).server.vault(ts.Getenv("HARNESS_VAULT"), nil, args...)
+	out, err := current(ts).server.vault(ts.Getenv("HARNESS_VAULT"), args...)
 	ts.Check(os.WriteFile(ts.MkAbs("vaultout"), out, 0o600))
 	if (err != nil) != neg {
 		ts.Fatalf("vault %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -218,14 +217,14 @@ func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
 // cmdRole makes a policy from a file and an AppRole with it.
 func cmdRole(ts *testscript.TestScript, _ bool, args []string) {
 	s, binary, name := current(ts).server, ts.Getenv("HARNESS_VAULT"), args[0]
-	_, _ = s.vault(binary, nil, "auth", "enable", "approle")
-	_, err := s.vault(binary, nil, "policy", "write", name, ts.MkAbs(args[1]))
+	_, _ = s.vault(binary, "auth", "enable", "approle")
+	_, err := s.vault(binary, "policy", "write", name, ts.MkAbs(args[1]))
 	ts.Check(err)
-	_, err = s.vault(binary, nil, append([]string{"write", "auth/approle/role/" + name, "token_policies=" + name}, args[2:]...)...)
+	_, err = s.vault(binary, append([]string{"write", "auth/approle/role/" + name, "token_policies=" + name}, args[2:]...)...)
 	ts.Check(err)
-	id, err := s.vault(binary, nil, "read", "-field=role_id", "auth/approle/role/"+name+"/role-id")
+	id, err := s.vault(binary, "read", "-field=role_id", "auth/approle/role/"+name+"/role-id")
 	ts.Check(err)
-	secret, err := s.vault(binary, nil, "write", "-f", "-field=secret_id", "auth/approle/role/"+name+"/secret-id")
+	secret, err := s.vault(binary, "write", "-f", "-field=secret_id", "auth/approle/role/"+name+"/secret-id")
 	ts.Check(err)
 	ts.Setenv("VAULT_ROLE_ID", string(id))
 	ts.Setenv("VAULT_SECRET_ID", string(secret))
@@ -265,10 +264,10 @@ func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	switch args[0] {
 	case "seal":
-		_, err := state.server.vault(binary, nil, "operator", "seal")
+		_, err := state.server.vault(binary, "operator", "seal")
 		ts.Check(err)
 	case "unseal":
-		_, err := state.server.vault(binary, nil, "operator", "unseal", state.server.unsealKey(ts))
+		_, err := state.server.vault(binary, "operator", "unseal", state.server.unsealKey(ts))
 		ts.Check(err)
 	case "stop":
 		ts.Check(state.server.cmd.Process.Kill())

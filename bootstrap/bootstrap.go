@@ -176,40 +176,54 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 		return err
 	}
 	outputs, err := j.gather(ctx)
-	defer wipe(outputs)
+	var files []output
+	for _, out := range outputs {
+		if out.name == "" {
+			files = append(files, out)
+			continue
+		}
+		held.Env = append(held.Env, Variable{Name: out.name, Value: out.content})
+	}
+	defer wipe(files) // the variables are wiped by Held.Close
 	if err != nil {
 		return err
 	}
-	if err := checkTogether(outputs); err != nil {
+	if err := j.checkTogether(outputs); err != nil {
 		return err
 	}
-	for _, out := range outputs {
-		if out.name != "" {
-			held.Env = append(held.Env, Variable{Name: out.name, Value: out.content})
-			continue
-		}
-		if err := context.Cause(ctx); err != nil {
+	if j.sink == nil {
+		return ended(ctx)
+	}
+	for _, out := range files {
+		if err := ended(ctx); err != nil {
 			return err
 		}
 		if err := j.sink.Stage(out.file, out.content); err != nil {
 			return at(err, out.file.Origin)
 		}
 	}
-	if j.sink == nil {
-		return nil
-	}
-	if err := context.Cause(ctx); err != nil {
+	if err := ended(ctx); err != nil {
 		return err
 	}
 	return j.sink.Commit()
 }
 
-// wipe overwrites the content of files once it is staged. What the target's
-// environment needs is wiped by Held.Close.
+// ended tells why ctx has ended, if it has: a deadline is a problem, a signal
+// its own cause.
+func ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return &plan.Problem{
+		Code: plan.CodeUnavailable, What: "deadline", Why: "it passed before everything was delivered",
+		Fix: "raise --timeout", Err: cause,
+	}
+}
+
+// wipe overwrites contents that are not needed any more.
 func wipe(outputs []output) {
 	for _, out := range outputs {
-		if out.name == "" {
-			out.content.Wipe()
-		}
+		out.content.Wipe()
 	}
 }

@@ -128,6 +128,7 @@ func (j *Job) gather(ctx context.Context) ([]output, error) {
 		if err != nil || len(lacking) == 0 {
 			return outputs, err
 		}
+		wipe(outputs) // they are made again
 		needs = lacking
 	}
 	return nil, &plan.Problem{
@@ -207,7 +208,8 @@ func (j *Job) renderOne(it item, answers render.Answers) ([]output, []render.Nee
 
 // orDefault gives the declared default for a missing secret or field.
 func (j *Job) orDefault(it item, err error) ([]output, []render.Need, error) {
-	if it.ref.Default == nil || plan.CodeOf(err) != plan.CodeMissing {
+	many := it.set != nil || it.envSet != nil // one text cannot stand for them
+	if it.ref.Default == nil || many || plan.CodeOf(err) != plan.CodeMissing {
 		return nil, nil, err
 	}
 	text, err := j.deps.Resolve(*it.ref.Default)
@@ -237,6 +239,12 @@ func (it item) many(s secret.Secret) ([]output, error) {
 			outs = append(outs, output{name: it.envSet.Prefix + name, content: v, origin: it.origin})
 			continue
 		}
+		if path.Clean("/"+name) != "/"+name || name == "" {
+			return nil, &plan.Problem{
+				Code: plan.CodeConfig, Origin: it.origin, What: "file " + strconv.Quote(it.set.Dir+"/"+name),
+				Why: "the field's name is no path below the folder", Fix: "deliver this field by itself, under another name",
+			}
+		}
 		f := plan.File{
 			Path: path.Join(it.set.Dir, name), Mode: it.set.Mode, Owner: it.set.Owner, Group: it.set.Group,
 			Refresh: it.set.Refresh, Origin: it.origin,
@@ -254,8 +262,11 @@ func (it item) many(s secret.Secret) ([]output, error) {
 
 // checkTogether looks at all outputs at once: a set's files are known only
 // after reading.
-func checkTogether(outputs []output) error {
+func (j *Job) checkTogether(outputs []output) error {
 	var p plan.Plan
+	if j.sink != nil { // a relative and an absolute path may be one
+		p.Sink.Dir = plan.Set(j.sink.Dir(), plan.Origin{})
+	}
 	for _, out := range outputs {
 		if out.name != "" {
 			p.Env = append(p.Env, plan.Env{Name: out.name, Source: anySource(), Origin: out.origin})

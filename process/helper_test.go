@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/coverage"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,7 +28,6 @@ const (
 	envRole   = "PROCESS_TEST_ROLE"
 	envReport = "PROCESS_TEST_REPORT"
 	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
-	envCover  = "GOCOVERDIR"         // with go test -cover: where roles leave what they covered
 )
 
 // patience bounds every wait for another process.
@@ -41,11 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-		code := role(os.Args[1:])
-		if dir := os.Getenv(envCover); dir != "" {
-			_ = errors.Join(coverage.WriteMetaDir(dir), coverage.WriteCountersDir(dir))
-		}
-		os.Exit(code)
+		os.Exit(role(os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }
@@ -53,11 +47,7 @@ func TestMain(m *testing.M) {
 // environ makes the environment of a role. Go's own SIGURGs would be noticed,
 // and the race detector would wait a second at each end.
 func environ(role, report string, more ...string) []string {
-	env := []string{envRole + "=" + role, envReport + "=" + report, "GODEBUG=asyncpreemptoff=1", "GORACE=atexit_sleep_ms=0"}
-	if dir := os.Getenv(envCover); dir != "" {
-		env = append(env, envCover+"="+dir)
-	}
-	return append(env, more...)
+	return append([]string{envRole + "=" + role, envReport + "=" + report, "GODEBUG=asyncpreemptoff=1", "GORACE=atexit_sleep_ms=0"}, more...)
 }
 
 // reporter opens the place that lines are to go to.

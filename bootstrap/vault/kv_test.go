@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -227,7 +228,19 @@ func TestMountsConcurrently(t *testing.T) {
 			wanted = append(wanted, fmt.Sprintf("%ss%d", at, j), fmt.Sprintf("%sdata/s%d", at, j))
 		}
 	}
-	c, s := inMemory(t, f.answer, nil)
+	// No mount is told of before all have been asked for, so that what is
+	// learnt is learnt at the same time.
+	var asked atomic.Int32
+	together := make(chan bool)
+	c, s := inMemory(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/ui/mounts/") {
+			if asked.Add(1) == 8 {
+				close(together)
+			}
+			<-together
+		}
+		f.answer(n, w, r)
+	}, nil)
 	get := c.Generation()
 	var wg sync.WaitGroup
 	for _, path := range wanted {
