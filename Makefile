@@ -21,7 +21,7 @@ demo: build
 
 # The same on a real Vault: `vault` or `bao` on PATH, else the one we build.
 demo-vault: build
-	@command -v vault >/dev/null || command -v bao >/dev/null || $(MAKE) --no-print-directory vault
+	@command -v vault >/dev/null || command -v bao >/dev/null || $(MAKE) --no-print-directory $(BIN)/vault
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" sh examples/quickstart/demo-vault.sh $(BIN)/secretboot
 
 VAULT_PLUGINS := $(BIN)/plugins/kubernetes $(BIN)/plugins/postgresql-database-plugin

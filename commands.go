@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/declare"
@@ -54,17 +57,49 @@ func (a *app) commands() *cobra.Command {
 			"Every option has a variable: --log-level is SECRETBOOT_LOG_LEVEL. A flag wins over a\n" +
 			"variable, a variable over the configuration file.",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version: version(),
+		Args:    noCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		a.wrapping = cmd.Name() == "run"
-		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: "see " + cmd.CommandPath() + " --help"}
+		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.shredCommand(), a.versionCommand())
 	return root
+}
+
+// noCommand refuses a word that is no command of ours, and names the one that
+// may have been meant.
+func noCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
+	}
+	fix := "see secretboot --help"
+	if meant := plan.Nearest(args[0], names); meant != "" {
+		fix = "did you mean " + meant + "?"
+	}
+	return &plan.Problem{Code: plan.CodeUsage, What: "unknown command " + strconv.Quote(args[0]), Fix: fix}
+}
+
+// meantFlag names the flag that a mistyped one may have been.
+func meantFlag(cmd *cobra.Command, err error) string {
+	wrong, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if meant := plan.Nearest(wrong, names); meant != "" {
+		return "did you mean --" + meant + "? "
+	}
+	return ""
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -95,13 +130,15 @@ func (a *app) initCommand() *cobra.Command {
 
 func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "plan [flags]",
+		Use:   "plan [flags] [-- COMMAND [ARG…]]",
 		Short: "what would be read and written, without reading a secret",
-		Args:  cobra.NoArgs, DisableFlagsInUseLine: true,
+
+		DisableFlagsInUseLine: true,
 	}
+	cmd.Flags().SetInterspersed(false)
 	addFlags(cmd, true)
 	output := cmd.Flags().StringP("output", "o", "text", "text or json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.plan(cmd, *output) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.plan(cmd, *output, args) }
 	return cmd
 }
 
@@ -125,7 +162,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use: "version", Short: "print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.stdout, "secretboot "+version())
-			return err
+			return written(err)
 		},
 	}
 }
@@ -140,23 +177,38 @@ func version() string {
 	return info.Main.Version + " " + info.GoVersion
 }
 
-// plan prints what would be done.
-func (a *app) plan(cmd *cobra.Command, output string) error {
+// written makes a problem of an output that could not be written.
+func written(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &plan.Problem{Code: plan.CodeIO, What: "standard output", Why: plan.PathCause(err), Err: err}
+}
+
+// plan prints what would be done, once everything that needs no network and no
+// secret was checked.
+func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
 	p, err := a.declared(cmd)
 	if err != nil {
 		return err
 	}
-	if err := p.Check(); err != nil {
-		return err
+	if len(args) > 0 {
+		p.Run.Command = args
 	}
-	if p.Reads, err = bootstrap.Reads(p); err != nil {
+	var ps plan.Problems
+	ps.Add(p.Check())
+	ps.Add(vault.CheckServer(p.Vault))
+	ps.Add(vault.CheckLogin(p.Login))
+	p.Reads, err = bootstrap.Reads(p)
+	ps.Add(err)
+	if err := ps.Err(); err != nil {
 		return err
 	}
 	switch output {
 	case "text":
-		return plan.Text(a.stdout, p)
+		return written(plan.Text(a.stdout, p))
 	case "json":
-		return plan.JSON(a.stdout, p)
+		return written(plan.JSON(a.stdout, p))
 	}
 	return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be text or json"}
 }
@@ -314,5 +366,10 @@ func (a *app) openSink(s plan.Sink, private bool, log *slog.Logger) (bootstrap.S
 		o = chosen
 	}
 	o.AllowDisk = s.AllowDisk.Or(false)
-	return volume.Open(o)
+	v, err := volume.Open(o)
+	var p *plan.Problem
+	if errors.As(err, &p) && s.Dir.Origin.At == "SECRETBOOT_DIR" {
+		p.Fix += "; SECRETBOOT_DIR may be that of a secretboot around this one: give --dir"
+	}
+	return v, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,9 @@ type option struct {
 	apply       func(b *builder, text string, from plan.Origin) error
 }
 
+// forCommand reports whether the option is about the command that `run` starts.
+func (o option) forCommand() bool { return o.run || o.name == "env" }
+
 func (o option) variable() string {
 	return "SECRETBOOT_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
 }
@@ -80,16 +84,13 @@ func (o option) variable() string {
 // come from it.
 func options() []option {
 	return []option{
-		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: func(b *builder, s string, o plan.Origin) error {
-			b.configs = append(b.configs, plan.Set(s, o))
-			return nil
-		}},
+		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: applyConfig},
 		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind (config:PATH)", apply: applyFrom},
 		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
 		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
-		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
+		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: applyDir},
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
 		{name: "timeout", kind: "DURATION", help: "for everything up to the start of the command; 0 is for ever (default 60s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Timeout })},
 		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16)", apply: applyConnections},
@@ -163,6 +164,14 @@ func applyConnections(b *builder, s string, o plan.Origin) error {
 	return nil
 }
 
+func applyConfig(b *builder, s string, o plan.Origin) error {
+	if s == "" {
+		return errors.New("the value is empty")
+	}
+	b.configs = append(b.configs, plan.Set(s, o))
+	return nil
+}
+
 func applyFrom(b *builder, s string, o plan.Origin) error {
 	kind, path, _ := strings.Cut(s, ":")
 	if kind != "config" {
@@ -197,6 +206,18 @@ func applyEnv(b *builder, s string, o plan.Origin) error {
 		b.plan.Env = append(b.plan.Env, e)
 	}
 	return err
+}
+
+// applyDir takes a folder relative to where we were started, as a shell would.
+func applyDir(b *builder, s string, o plan.Origin) error {
+	if s == "" {
+		return errors.New("the value is empty")
+	}
+	if !filepath.IsAbs(s) {
+		s = filepath.Join(b.in.Cwd, s)
+	}
+	b.plan.Sink.Dir = plan.Set(s, o)
+	return nil
 }
 
 func applyLogLevel(b *builder, s string, _ plan.Origin) error {
@@ -235,7 +256,7 @@ func (g *given) Set(s string) error {
 func addFlags(cmd *cobra.Command, wrapper bool) {
 	cmd.Flags().SortFlags = false
 	for _, o := range options() {
-		if o.run && !wrapper {
+		if o.forCommand() && !wrapper {
 			continue
 		}
 		f := cmd.Flags().VarPF(&given{kind: o.kind}, o.name, o.short, o.help)

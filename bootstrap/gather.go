@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path"
 	"slices"
 	"strconv"
@@ -174,6 +175,7 @@ func (j *Job) render(answers render.Answers) ([]output, []render.Need, error) {
 	for _, it := range j.items {
 		outs, lacks, err := j.renderOne(it, answers)
 		if err != nil && it.optional && plan.CodeOf(err) == plan.CodeMissing {
+			j.deps.Log.Info("left out: it is optional and its secret is missing", slog.String("declared", it.origin.String()))
 			continue
 		}
 		ps.Add(err)
@@ -216,6 +218,7 @@ func (j *Job) orDefault(it item, err error) ([]output, []render.Need, error) {
 	if err != nil {
 		return nil, nil, at(err, it.origin)
 	}
+	j.deps.Log.Info("the default is used: its secret is missing", slog.String("declared", it.origin.String()))
 	return []output{it.one(secret.New(text))}, nil, nil
 }
 

@@ -107,8 +107,13 @@ func (p *Program) parseProblem(err error) error {
 		}
 	}
 	fix := ""
-	if strings.Contains(why, "bad character U+002D") {
+	switch {
+	case strings.Contains(why, "bad character U+002D"):
 		fix = `a key with a dash is written {{ index .Data.data "the-key" }}`
+	case strings.Contains(why, "unexpected EOF"):
+		fix = "is an {{ end }} missing?"
+	case strings.Contains(why, "character constant"):
+		fix = "text in an action stands in double quotes"
 	}
 	return &plan.Problem{Code: plan.CodeData, Origin: p.origin, What: p.what(at, ""), Why: why, Fix: fix}
 }

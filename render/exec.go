@@ -87,7 +87,7 @@ func (r *run) emit(id int, v any) (string, error) {
 func (r *run) text(v any) (string, error) {
 	switch v := v.(type) {
 	case nil:
-		return "", missing("the value is missing", "check the name of the field, or give a value with default")
+		return "", missing("the value is missing", "check the name of the field (KV version 2 has it below .Data.data), or give a value with default")
 	case string:
 		return v, r.spend(1 + len(v)>>10)
 	case *answer:

@@ -172,8 +172,10 @@ func (c *checker) env() {
 		switch {
 		case e.Name == "":
 			c.fail(e.Origin, "a variable", "its name is empty", "")
-		case strings.ContainsAny(e.Name, "=\x00"):
-			c.fail(e.Origin, what, "a name cannot have = or NUL in it", "")
+		case strings.ContainsAny(e.Name, "=\x00 \t\r\n"):
+			c.fail(e.Origin, what, "a name cannot have =, NUL or white space in it", "")
+		case strings.HasPrefix(e.Name, "SECRETBOOT_"):
+			c.fail(e.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
 		case twice:
 			c.fail(e.Origin, what, "the same variable is declared at "+first.String(), "keep one of the two")
 		default:

@@ -19,7 +19,7 @@ func TestCheck(t *testing.T) {
 		{"good", Plan{
 			Files: []File{file("a", "1"), file("b/c", "2"), file("b/d", "3"), file("/other/a", "4"), file("..data2", "5")},
 			Sets:  []FileSet{set("", "6"), set("b", "7"), set("b", "8")},
-			Env:   []Env{env("A", "9"), env("a", "10"), env("with space", "11")},
+			Env:   []Env{env("A", "9"), env("a", "10")},
 		}, ""},
 		{"same path", Plan{Files: []File{file("a", "1"), file("./a", "2"), file("x//y", "3"), file("x/y", "4")}},
 			`file "./a": the same path is declared at 1 (declared at 2); give one of them another path
@@ -67,12 +67,13 @@ folder "d": the path of its secret is empty (declared at 4)
 variable "A": it has neither a template nor a secret (declared at 6)
 variable "B": the version of its secret is below 1 (declared at 7)
 variables with prefix "P_": the path of its secret is empty (declared at 8)`},
-		{"variables", Plan{Env: []Env{env("A", "1"), env("", "2"), env("B=C", "3"), env("D\x00", "4"), env("A", "5"), env("A", "6")}},
+		{"variables", Plan{Env: []Env{env("A", "1"), env("", "2"), env("B=C", "3"), env("D\x00", "4"), env("A", "5"), env("A", "6"), env("SECRETBOOT_DIR", "7")}},
 			`a variable: its name is empty (declared at 2)
-variable "B=C": a name cannot have = or NUL in it (declared at 3)
-variable "D\x00": a name cannot have = or NUL in it (declared at 4)
+variable "B=C": a name cannot have =, NUL or white space in it (declared at 3)
+variable "D\x00": a name cannot have =, NUL or white space in it (declared at 4)
 variable "A": the same variable is declared at 1 (declared at 5); keep one of the two
-variable "A": the same variable is declared at 1 (declared at 6); keep one of the two`},
+variable "A": the same variable is declared at 1 (declared at 6); keep one of the two
+variable "SECRETBOOT_DIR": the names that begin with SECRETBOOT_ are ours (declared at 7); give it another name`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.plan.Check()

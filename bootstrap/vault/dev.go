@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
@@ -50,7 +52,10 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 		return nil, bad("not valid UTF-8")
 	}
 	f, err := parser.ParseBytes(text, 0)
-	if err != nil || len(f.Docs) != 1 {
+	if err != nil {
+		return nil, bad("not YAML" + lineOf(err))
+	}
+	if len(f.Docs) != 1 {
 		return nil, bad("not one YAML document")
 	}
 	root, why := convert(f.Docs[0].Body)
@@ -74,6 +79,15 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 	}
 	log.Warn("DEVELOPMENT MODE: secrets come from a local file, not from Vault", slog.String("file", file.Value))
 	return d, nil
+}
+
+// lineOf gives the place of a syntax error. Its own text quotes the file.
+func lineOf(err error) string {
+	var syntax yaml.Error
+	if errors.As(err, &syntax) && syntax.GetToken() != nil {
+		return " at line " + strconv.Itoa(syntax.GetToken().Position.Line)
+	}
+	return ""
 }
 
 // readPrivate reads a file that only its owner may touch, checking the very
@@ -199,6 +213,9 @@ func (d *Dev) read(_ context.Context, r plan.Read, _ map[string]secret.Value) (s
 	if fields, ok := d.secrets[path]; ok {
 		if isData(path) {
 			return kv2Answer(r, fields, problem)
+		}
+		if r.Version > 0 {
+			return secret.Secret{}, noVersions(r, path)
 		}
 		return secret.Secret{Data: secret.NewTree(fields)}, nil
 	}

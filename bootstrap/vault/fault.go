@@ -150,6 +150,11 @@ func statusFault(resp *api.Response, body []byte) *fault {
 		f.answer = a
 	}
 	status := "status " + strconv.Itoa(resp.StatusCode)
+	if foreign(f, body) {
+		f.code, f.why = plan.CodeProtocol, "the answer is not Vault's ("+status+")"
+		f.fix = "check that the address is Vault's and not a proxy's or portal's"
+		return f
+	}
 	switch resp.StatusCode {
 	case http.StatusBadRequest:
 		f.code, f.why = plan.CodeConfig, "Vault refused the request ("+status+")"
@@ -158,6 +163,9 @@ func statusFault(resp *api.Response, body []byte) *fault {
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		f.code, f.why = plan.CodeDenied, "permission denied"
+		if f.says("invalid token") {
+			f.why, f.fix = "the token is not valid, or has expired or been revoked", "get a new token"
+		}
 	case http.StatusNotFound:
 		f.code, f.why = plan.CodeMissing, "there is nothing at this path"
 	case http.StatusMethodNotAllowed:
@@ -180,6 +188,19 @@ func statusFault(resp *api.Response, body []byte) *fault {
 		f.retryAfter = time.Duration(min(s, 3600)) * time.Second
 	}
 	return f
+}
+
+// foreign reports whether a refusal comes from something that is not Vault,
+// such as a proxy's page: Vault's own have a JSON body. An absent secret must
+// never be read out of such an answer.
+func foreign(f *fault, body []byte) bool {
+	switch f.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+		return f.answer == nil || f.answer.Errors == nil && f.answer.Data == nil && f.answer.Warnings == nil
+	case http.StatusBadRequest:
+		return f.answer == nil && !strings.Contains(string(body), "HTTP request to an HTTPS server")
+	}
+	return false
 }
 
 // says reports whether one of the server's error sentences holds s.

@@ -49,6 +49,7 @@ func chooseLogin(l plan.Login, resolve func(plan.Handle) ([]byte, error)) (login
 		return nil, err
 	}
 	var ps plan.Problems
+	ps.Add(unused(l, m))
 	in := inputs{values: map[string]secret.Value{}}
 	var from []string
 	for _, name := range slices.Concat(m.needs, m.may) {
@@ -70,6 +71,46 @@ func chooseLogin(l plan.Login, resolve func(plan.Handle) ([]byte, error)) (login
 	}
 	in.from = strings.Join(from, ", ")
 	return m.build(l, in), nil
+}
+
+// unused refuses what the configuration file says for another login: a wish
+// that is silently dropped would be worse. Variables may be there for others.
+func unused(l plan.Login, m method) error {
+	var ps plan.Problems
+	drop := func(name string, from plan.Origin) {
+		if from.Front == "config" {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: from, What: "vault.auth", Why: name + " means nothing to the login " + m.name,
+				Fix: "leave it out; this version knows the logins token and approle",
+			})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Inputs)) {
+		if name != m.fallback && !slices.Contains(m.needs, name) && !slices.Contains(m.may, name) {
+			drop(name, l.Inputs[name].Origin)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Params)) {
+		drop(name, l.Params[name].Origin)
+	}
+	if l.Role.IsSet {
+		drop("role", l.Role.Origin)
+	}
+	return ps.Err()
+}
+
+// CheckLogin tells, from the declaration alone, whether it is clear which login
+// is meant. That nothing was given is no problem yet: `secretboot plan` needs
+// no login. Nothing is read.
+func CheckLogin(l plan.Login) error {
+	if len(l.Inputs) == 0 && l.Method.Or("auto") == "auto" {
+		return nil
+	}
+	m, err := pick(l)
+	if err != nil {
+		return err
+	}
+	return unused(l, m)
 }
 
 // pick finds the one method that is meant.
@@ -165,7 +206,10 @@ func newTokenLogin(_ plan.Login, in inputs) login {
 
 func (t tokenLogin) run(_ context.Context, c *Client) error {
 	c.log.Info("using a token that was given to us", slog.String("from", t.from))
-	return c.setToken(t.token.Reveal())
+	if err := c.setToken(t.token.Reveal()); err != nil {
+		return withOrigin(err, plan.Read{Origin: plan.Origin{Front: "login", At: t.from}})
+	}
+	return nil
 }
 
 // setToken makes the token the client's, after checking that it can be sent in

@@ -56,11 +56,26 @@ func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secr
 		if err == nil {
 			return s, nil
 		}
-		if plan.CodeOf(first) == plan.CodeDenied && plan.CodeOf(err) == plan.CodeMissing {
-			first = err
-		}
+		first = better(first, err, path)
 	}
 	return secret.Secret{}, first
+}
+
+// better gives the error that says more of two guesses at one secret.
+func better(first, second error, path string) error {
+	if plan.CodeOf(first) != plan.CodeDenied {
+		return first
+	}
+	if plan.CodeOf(second) == plan.CodeMissing {
+		return second
+	}
+	var p *plan.Problem
+	if errors.As(first, &p) && p.Fix != "" {
+		q := *p
+		q.Fix += "; or, for KV version 1, the same for " + path
+		return &q
+	}
+	return first
 }
 
 // readAt reads path, unless this generation did already. A write is never
@@ -120,17 +135,29 @@ func (c *Client) readAt(ctx context.Context, r plan.Read, path string, body map[
 	}
 	if ans.Data == nil && ans.Auth == nil {
 		return secret.Secret{}, &plan.Problem{
-			Code: plan.CodeMissing, Origin: r.Origin, What: "secret " + path, Why: "the answer holds no data",
+			Code: plan.CodeProtocol, Origin: r.Origin, What: "secret " + path, Why: "the answer holds no data",
 			Fix: "check the path",
 		}
 	}
 	got := ans.secret()
+	if r.Version > 0 && !got.KV2 {
+		return secret.Secret{}, noVersions(r, path)
+	}
 	if got.LeaseID != "" {
 		c.mu.Lock()
 		c.leases++
 		c.mu.Unlock()
 	}
 	return got, nil
+}
+
+// noVersions is for a pinned version of a secret that has only one: giving the
+// newest instead would drop what was asked for.
+func noVersions(r plan.Read, path string) error {
+	return &plan.Problem{
+		Code: plan.CodeConfig, Origin: r.Origin, What: "secret " + path,
+		Why: "version " + strconv.Itoa(r.Version) + " was asked for, and only KV version 2 has versions", Fix: "leave the version out",
+	}
 }
 
 // requestFor builds the request. Only a KV read may be repeated after an
@@ -173,8 +200,15 @@ func readProblem(err error, r plan.Read, path string) error {
 	}
 	switch f.code {
 	case plan.CodeMissing:
+		if f.says("no handler for route") { // no optional secret, but a mistake
+			p.Code, p.Why, p.Fix = plan.CodeConfig, "no secrets engine is mounted there", "check the mount's name and the namespace"
+			break
+		}
 		p.Why, p.Fix = whyMissing(f, r)
 	case plan.CodeDenied:
+		if p.Fix != "" {
+			break
+		}
 		p.Fix = `the policy may lack: path "` + path + `" { capabilities = ["` + capability(r.Op) + `"] }; check the namespace too`
 	case plan.CodeConfig:
 		p.Fix = "check that the path can be read, and whether it needs arguments"
@@ -189,9 +223,6 @@ func capability(op plan.Op) string {
 // whyMissing tells an absent secret from a deleted or destroyed version and
 // from a mount that is not there.
 func whyMissing(f *fault, r plan.Read) (why, fix string) {
-	if f.says("no handler for route") {
-		return "no secrets engine is mounted there", "check the mount's name and the namespace"
-	}
 	if f.answer != nil {
 		meta, _ := f.answer.Data["metadata"].(map[string]any)
 		if destroyed, _ := meta["destroyed"].(bool); destroyed {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -29,11 +30,14 @@ func newAPI(v plan.Vault) (*api.Client, error) {
 	if err := checkAddress(v.Address); err != nil {
 		return nil, err
 	}
+	if err := checkFiles(v.TLS); err != nil {
+		return nil, err
+	}
 	cfg := api.DefaultConfig()
 	if cfg.Error != nil {
 		return nil, &plan.Problem{
-			Code: plan.CodeConfig, What: "the VAULT_* environment", Why: "a TLS file or a number in it cannot be used",
-			Fix: "check VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY and the numeric variables", Err: cfg.Error,
+			Code: plan.CodeConfig, What: "the VAULT_… variables", Why: "one of them cannot be used", Err: cfg.Error,
+			Fix: "check the files that VAULT_CACERT, _CAPATH, _CLIENT_CERT and _CLIENT_KEY name, VAULT_PROXY_ADDR, and the numbers in VAULT_CLIENT_TIMEOUT, _MAX_RETRIES and _RATE_LIMIT",
 		}
 	}
 	cfg.Address, cfg.AgentAddress = v.Address.Value, ""
@@ -45,13 +49,15 @@ func newAPI(v plan.Vault) (*api.Client, error) {
 	c, err := api.NewClient(cfg) // needs the bare transport for unix://
 	if err != nil {
 		return nil, &plan.Problem{
-			Code: plan.CodeConfig, Origin: v.Address.Origin, What: "Vault's address", Why: "cannot be used",
-			Fix: "give https://host:port or unix:///path", Err: err,
+			Code: plan.CodeConfig, Origin: v.Address.Origin, What: "Vault's address or VAULT_HEADERS", Why: "cannot be used",
+			Fix: "give https://host:port or unix:///path, and headers as a JSON object", Err: err,
 		}
 	}
 	cfg.HttpClient.Transport = &guard{cfg.HttpClient.Transport}
 	c.ClearToken()
 	c.ClearNamespace()
+	// VAULT_WRAP_TTL would make the answers wrapping tokens.
+	c.SetWrappingLookupFunc(func(string, string) string { return "" })
 	if ns := v.Namespace.Or(""); ns != "" {
 		c.SetNamespace(strings.Trim(ns, "/"))
 	}
@@ -81,6 +87,8 @@ func checkAddress(a plan.Setting[string]) error {
 		return bad("has no host")
 	case u.RawQuery != "" || u.Fragment != "":
 		return bad("must not have a query or a fragment")
+	case strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v1"):
+		return bad("must not end in /v1, which is part of every request")
 	}
 	return nil
 }
@@ -115,6 +123,38 @@ func setTransport(cfg *api.Config, v plan.Vault) error {
 	base.MaxConnsPerHost, base.MaxIdleConnsPerHost, base.MaxIdleConns = n, n, n
 	cfg.HttpClient.Timeout = 0
 	return nil
+}
+
+// checkFiles opens each TLS file or folder, so that a message can say which one
+// it is about.
+func checkFiles(t plan.TLS) error {
+	var ps plan.Problems
+	for name, s := range map[string]plan.Setting[string]{
+		"CA certificate": t.CACert, "CA folder": t.CAPath, "client certificate": t.ClientCert, "client key": t.ClientKey,
+	} {
+		if !s.IsSet {
+			continue
+		}
+		f, err := os.Open(s.Value)
+		if err != nil {
+			ps.Add(&plan.Problem{Code: plan.CodeConfig, Origin: s.Origin, What: name + " " + s.Value, Why: plan.PathCause(err), Fix: "check the path", Err: err})
+			continue
+		}
+		_ = f.Close()
+	}
+	return ps.Err()
+}
+
+// CheckServer tells, without a request, what is wrong with the address and the
+// TLS files. That no address was given is no problem yet.
+func CheckServer(v plan.Vault) error {
+	if !v.Address.IsSet {
+		return nil
+	}
+	var ps plan.Problems
+	ps.Add(checkAddress(v.Address))
+	ps.Add(checkFiles(v.TLS))
+	return ps.Err()
 }
 
 // firstOrigin gives the place of the first TLS setting that was made.
