@@ -35,7 +35,8 @@ type app struct {
 	environ   []string
 	level     *slog.LevelVar
 	logFormat string
-	wrapping  bool // under `run`: codes of ours must not look like the command's
+	early     func() // ends the watch for signals that needs no clean-up
+	wrapping  bool   // under `run`: codes of ours must not look like the command's
 	childCode int
 }
 
@@ -288,6 +289,9 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 		for _, p := range problems(closeErr) {
 			a.report(p)
 		}
+		if code == 0 { // something may be left: that must not look like success
+			a.childCode = int(plan.CodeOwn)
+		}
 	}
 	return nil
 }
@@ -295,23 +299,38 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 // replace turns us into the command; it returns only on failure, and then
 // nothing is left.
 func (a *app) replace(ctx context.Context, t *target, env []string, held *bootstrap.Held) error {
-	for len(a.signals) > 0 { // the command would never hear of them
-		if n, ok := (<-a.signals).(syscall.Signal); ok && n != syscall.SIGPIPE {
-			return errors.Join(&interrupted{n}, held.Close(ctx))
-		}
+	if sig := a.pending(); sig != nil {
+		return errors.Join(sig, held.Close(ctx))
 	}
-	if err := held.Release(ctx); err != nil {
+	err := held.Release(ctx)
+	if err != nil {
 		return err
 	}
-	err := t.replace(env)
+	if sig := a.pending(); sig != nil { // to revoke takes a while
+		err = sig
+	} else {
+		err = t.replace(env)
+	}
 	if dir := held.Dir(); dir != "" {
 		err = errors.Join(err, volume.ShredPath(dir))
 	}
 	return err
 }
 
+// pending gives a signal that asks us to end and that nobody has heard of yet:
+// the command that replaces us never would.
+func (a *app) pending() error {
+	for len(a.signals) > 0 {
+		if n, ok := (<-a.signals).(syscall.Signal); ok && n != syscall.SIGPIPE {
+			return &interrupted{n}
+		}
+	}
+	return nil
+}
+
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	a.early()
 	ctx, stop := a.untilSignal(parent)
 	defer stop()
 	if d := p.Timeout.Or(defaultTimeout); d > 0 {

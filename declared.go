@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,9 +60,23 @@ func (a *app) input() declare.Input {
 		cwd = "/"
 	}
 	return declare.Input{
-		Open:   func(path string) (io.ReadCloser, error) { return os.Open(path) },
+		Open:   openInput,
 		Lookup: a.lookup, Environ: a.environ, Home: home, Cwd: cwd,
 	}
+}
+
+// pipePatience is how long a pipe may take to give its text.
+const pipePatience = 10 * time.Second
+
+// openInput opens a file that a user named. It may be a pipe, as in
+// -c <(generate), but one that nobody writes to must not hold us.
+func openInput(path string) (io.ReadCloser, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // no regular file has one
+	return f, nil
 }
 
 func (a *app) lookup(name string) (string, bool) {

@@ -225,8 +225,10 @@ func TestReplaceOrSupervise(t *testing.T) {
 		mode         plan.RunMode
 		file, wanted bool
 	}{
-		{plan.RunAuto, false, true}, {plan.RunAuto, true, false},
-		{plan.RunReplace, true, true}, {plan.RunSupervise, false, false},
+		{plan.RunAuto, false, true},
+		{plan.RunAuto, true, false},
+		{plan.RunReplace, true, true},
+		{plan.RunSupervise, false, false},
 	} {
 		tg := &target{run: plan.Run{Mode: plan.Set(tt.mode, plan.Origin{})}}
 		if got := tg.replaces(heldWith(t, tt.file)); got != tt.wanted {

@@ -56,6 +56,8 @@ func (a *app) main(args []string) int {
 	if format, _ := a.lookup("SECRETBOOT_LOG_FORMAT"); format == "json" {
 		a.logFormat = format // already for what is wrong with the command line
 	}
+	a.early = a.endAtSignal()
+	defer a.early()
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
@@ -64,8 +66,7 @@ func (a *app) main(args []string) int {
 	}
 	var sig *interrupted
 	if errors.As(err, &sig) {
-		a.report(&plan.Problem{What: "interrupted", Why: sig.Error()})
-		return 128 + int(sig.signal)
+		return a.interrupted(sig)
 	}
 	ps := problems(err)
 	for _, p := range ps {
@@ -110,11 +111,15 @@ func (a *app) report(p *plan.Problem) {
 // terminationMessage leaves the reason where Kubernetes shows it, if the file
 // is there already; it is never created.
 func (a *app) terminationMessage(ps plan.Problems) {
-	f, err := os.OpenFile(terminationLog, os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	// Without O_NONBLOCK, a FIFO there would hold us for ever.
+	f, err := os.OpenFile(terminationLog, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || f.Truncate(0) != nil {
+		return
+	}
 	line := fmt.Sprintf("%s (code %d)", ps[0].Error(), int(ps[0].Code))
 	if len(ps) > 1 {
 		line += fmt.Sprintf(" and %d more", len(ps)-1)
@@ -127,8 +132,27 @@ type interrupted struct{ signal syscall.Signal }
 
 func (i *interrupted) Error() string { return "signal " + i.signal.String() }
 
+// endAtSignal ends the program at the first signal that asks for it, while
+// there is nothing to clean up. stop, which may be called twice, ends the watch.
+func (a *app) endAtSignal() (stop func()) {
+	ctx, stop := a.untilSignal(context.Background())
+	context.AfterFunc(ctx, func() {
+		var sig *interrupted
+		if errors.As(context.Cause(ctx), &sig) {
+			os.Exit(a.interrupted(sig))
+		}
+	})
+	return stop
+}
+
+// interrupted tells that a signal ended us and gives the exit code.
+func (a *app) interrupted(sig *interrupted) int {
+	a.report(&plan.Problem{What: "interrupted", Why: sig.Error()})
+	return 128 + int(sig.signal)
+}
+
 // untilSignal gives a context that ends at the first signal that asks us to
-// end. After stop, which may be called twice, signals are left in the channel
+// end; the second one ends the program as it is, for when something hangs. After stop, which may be called twice, signals are left in the channel
 // for whoever reads it next.
 func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
@@ -138,9 +162,13 @@ func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop fun
 		for {
 			select {
 			case s := <-a.signals:
-				if n, ok := s.(syscall.Signal); ok && n != syscall.SIGPIPE {
+				n, ok := s.(syscall.Signal)
+				switch {
+				case !ok || n == syscall.SIGPIPE:
+				case context.Cause(ctx) != nil: // the second one: at once
+					os.Exit(128 + int(n))
+				default:
 					cancel(&interrupted{n})
-					return
 				}
 			case <-quit:
 				return

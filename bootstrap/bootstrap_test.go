@@ -161,7 +161,11 @@ func TestNothingIsLeftAfterAFailure(t *testing.T) {
 				t.Errorf("%s: %v", tt.fails, err)
 			}
 			problems(t, err)
-			w.want(t, strings.Split("prepare, open, target, "+tt.before+", shred, revoke", ", ")...)
+			shred := "shred"
+			if cleanup == "shred" {
+				shred = "shred, shred" // what was in the way may have passed
+			}
+			w.want(t, strings.Split("prepare, open, target, "+tt.before+", "+shred+", revoke", ", ")...)
 			if cleanup != "" && !strings.Contains(w.log.String(), cleanup+": broken") {
 				t.Errorf("nobody is told that %s failed", cleanup)
 			}

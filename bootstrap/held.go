@@ -61,7 +61,9 @@ func (h *Held) Close(ctx context.Context) error {
 	}
 	var err error
 	if h.sink != nil {
-		err = h.sink.Shred()
+		if err = h.sink.Shred(); err != nil {
+			err = h.sink.Shred() // what was in the way may have passed
+		}
 	}
 	h.revoke(ctx)
 	return err

@@ -108,9 +108,9 @@ func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
 			}
 			c.stopWithChild()
 		case <-kill:
-			c.spec.Log.Warn("the command did not end in time; killing its process group",
+			c.killGroup() // before the log, which a full pipe may block
+			c.spec.Log.Warn("the command did not end in time; its process group was killed",
 				slog.String("kill_timeout", c.spec.KillTimeout.String()))
-			c.killGroup()
 			kill = nil
 		case sig := <-signals:
 			n, ok := sig.(syscall.Signal)

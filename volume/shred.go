@@ -125,6 +125,10 @@ func (s sink) shredGeneration(name string) error {
 // for messages.
 func shredTree(parent *os.Root, path, name string, sync bool, ps *plan.Problems) {
 	path = filepath.Join(path, name)
+	// The command may have taken its own rights to the folder away.
+	if info, err := parent.Lstat(name); err == nil && info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
+		_ = parent.Chmod(name, 0o700)
+	}
 	dir, err := descend(parent, name)
 	if err != nil {
 		ps.Add(shredProblem(path, err))

@@ -45,8 +45,14 @@ func (c Config) Declare(in Input) (plan.Plan, bool, error) {
 	}
 	root, problems := readYAML(c.Path, src)
 	d := &decoder{in: in, file: c.Path, problems: problems}
-	if root != nil {
+	switch {
+	case root != nil:
 		d.root(value{node: root, at: root.pos})
+	case len(problems) == 0: // such as a pipe whose writer failed
+		d.problems.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: plan.Origin{Front: configName, At: c.Path + ":1:1"},
+			What: "the configuration file", Why: "it is empty", Fix: "declare something in it, or leave --config out",
+		})
 	}
 	if err := d.problems.Err(); err != nil {
 		return plan.Plan{}, true, err

@@ -22,10 +22,18 @@ func TestEnvironment(t *testing.T) {
 	}{
 		{"nothing", nil, nil, ""},
 		{"empty is unset", map[string]string{"VAULT_ADDR": "", "VAULT_TOKEN": "", "VAULT_SKIP_VERIFY": ""}, nil, ""},
-		{"agent wins", map[string]string{"VAULT_ADDR": "https://a", "VAULT_AGENT_ADDR": "https://b"}, nil,
-			"Vault.Address = \"https://b\" @ VAULT_AGENT_ADDR\n"},
-		{"proxy", map[string]string{"VAULT_HTTP_PROXY": "http://a", "VAULT_PROXY_ADDR": "http://b"}, nil,
-			"Vault.Proxy = \"http://b\" @ VAULT_PROXY_ADDR\n"},
+		{
+			"agent wins",
+			map[string]string{"VAULT_ADDR": "https://a", "VAULT_AGENT_ADDR": "https://b"},
+			nil,
+			"Vault.Address = \"https://b\" @ VAULT_AGENT_ADDR\n",
+		},
+		{
+			"proxy",
+			map[string]string{"VAULT_HTTP_PROXY": "http://a", "VAULT_PROXY_ADDR": "http://b"},
+			nil,
+			"Vault.Proxy = \"http://b\" @ VAULT_PROXY_ADDR\n",
+		},
 		{"tls", map[string]string{
 			"VAULT_CACERT": "ca", "VAULT_CACERT_BYTES": "pem", "VAULT_CAPATH": "dir", "VAULT_CLIENT_CERT": "c", "VAULT_CLIENT_KEY": "k",
 			"VAULT_TLS_SERVER_NAME": "n", "VAULT_SKIP_VERIFY": "false", "VAULT_NAMESPACE": "ns",
@@ -38,22 +46,46 @@ Vault.TLS.ClientKey = "k" @ VAULT_CLIENT_KEY
 Vault.TLS.ServerName = "n" @ VAULT_TLS_SERVER_NAME
 Vault.TLS.SkipVerify = false @ VAULT_SKIP_VERIFY
 `},
-		{"bad bool", map[string]string{"VAULT_SKIP_VERIFY": "CANARY"}, nil,
-			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)"},
-		{"yes is no bool", map[string]string{"VAULT_SKIP_VERIFY": "yes"}, nil,
-			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)"},
-		{"token beats helper", map[string]string{"VAULT_TOKEN": "CANARY"}, home,
-			"Login.Inputs[token].Kind = 0x1\nLogin.Inputs[token].Name = \"VAULT_TOKEN\"\n"},
+		{
+			"bad bool",
+			map[string]string{"VAULT_SKIP_VERIFY": "CANARY"},
+			nil,
+			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)",
+		},
+		{
+			"yes is no bool",
+			map[string]string{"VAULT_SKIP_VERIFY": "yes"},
+			nil,
+			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)",
+		},
+		{
+			"token beats helper",
+			map[string]string{"VAULT_TOKEN": "CANARY"},
+			home,
+			"Login.Inputs[token].Kind = 0x1\nLogin.Inputs[token].Name = \"VAULT_TOKEN\"\n",
+		},
 		{"helper", nil, home, "Login.Inputs[token_helper].Kind = 0x2\nLogin.Inputs[token_helper].Name = \"/home/u/.vault-token\"\n"},
 		{"empty helper", nil, emptyToken, "Ignored[0].What = \"/home/u/.vault-token\"\nIgnored[0].Why = \"the file is empty\"\n"},
-		{"files are relative to the working folder", map[string]string{"VAULT_ROLE_ID": "CANARY", "VAULT_SECRET_ID_FILE": "sid"}, home,
+		{
+			"files are relative to the working folder",
+			map[string]string{"VAULT_ROLE_ID": "CANARY", "VAULT_SECRET_ID_FILE": "sid"},
+			home,
 			"Login.Inputs[role_id].Kind = 0x1\nLogin.Inputs[role_id].Name = \"VAULT_ROLE_ID\"\n" +
-				"Login.Inputs[secret_id].Kind = 0x2\nLogin.Inputs[secret_id].Name = \"/work/sid\"\n"},
-		{"ambiguous", map[string]string{"VAULT_TOKEN": "CANARY", "VAULT_TOKEN_FILE": "/x", "VAULT_SECRET_ID": "a", "VAULT_SECRET_ID_FILE": "b"}, nil,
+				"Login.Inputs[secret_id].Kind = 0x2\nLogin.Inputs[secret_id].Name = \"/work/sid\"\n",
+		},
+		{
+			"ambiguous",
+			map[string]string{"VAULT_TOKEN": "CANARY", "VAULT_TOKEN_FILE": "/x", "VAULT_SECRET_ID": "a", "VAULT_SECRET_ID_FILE": "b"},
+			nil,
 			"variable VAULT_TOKEN_FILE: VAULT_TOKEN is set as well, so it is not clear which one counts (declared at VAULT_TOKEN_FILE); unset one of the two\n" +
-				"variable VAULT_SECRET_ID_FILE: VAULT_SECRET_ID is set as well, so it is not clear which one counts (declared at VAULT_SECRET_ID_FILE); unset one of the two"},
-		{"ignored", map[string]string{"VAULT_CLIENT_TIMEOUT": "5s"}, nil,
-			"Ignored[0].What = \"VAULT_CLIENT_TIMEOUT\"\nIgnored[0].Why = \"it bounds one request; use timeout, which bounds the whole start\"\n"},
+				"variable VAULT_SECRET_ID_FILE: VAULT_SECRET_ID is set as well, so it is not clear which one counts (declared at VAULT_SECRET_ID_FILE); unset one of the two",
+		},
+		{
+			"ignored",
+			map[string]string{"VAULT_CLIENT_TIMEOUT": "5s"},
+			nil,
+			"Ignored[0].What = \"VAULT_CLIENT_TIMEOUT\"\nIgnored[0].Why = \"it bounds one request; use timeout, which bounds the whole start\"\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := declare.Input{Open: open(tt.files), Lookup: lookup(tt.vars), Home: "/home/u", Cwd: "/work"}

@@ -21,18 +21,33 @@ func TestCheck(t *testing.T) {
 			Sets:  []FileSet{set("", "6"), set("b", "7"), set("b", "8")},
 			Env:   []Env{env("A", "9"), env("a", "10")},
 		}, ""},
-		{"same path", Plan{Files: []File{file("a", "1"), file("./a", "2"), file("x//y", "3"), file("x/y", "4")}},
+		{
+			"same path",
+			Plan{Files: []File{file("a", "1"), file("./a", "2"), file("x//y", "3"), file("x/y", "4")}},
 			`file "./a": the same path is declared at 1 (declared at 2); give one of them another path
-file "x/y": the same path is declared at 3 (declared at 4); give one of them another path`},
-		{"absolute and relative", Plan{Sink: Sink{Dir: Set("/run/s", Origin{})}, Files: []File{file("a", "1"), file("/run/s/a", "2")}},
-			`file "/run/s/a": the same path is declared at 1 (declared at 2); give one of them another path`},
-		{"parent", Plan{Files: []File{file("a", "1"), file("a/b/c", "2")}},
-			`file "a/b/c": its folder is itself a file, "a", declared at 1 (declared at 2); give one of them another path`},
-		{"parent after child", Plan{Files: []File{file("a/b", "1"), file("a", "2")}},
-			`file "a/b": its folder is itself a file, "a", declared at 2 (declared at 1); give one of them another path`},
-		{"set in a file", Plan{Files: []File{file("a", "1")}, Sets: []FileSet{set("a", "2"), set("a/b", "3")}},
+file "x/y": the same path is declared at 3 (declared at 4); give one of them another path`,
+		},
+		{
+			"absolute and relative",
+			Plan{Sink: Sink{Dir: Set("/run/s", Origin{})}, Files: []File{file("a", "1"), file("/run/s/a", "2")}},
+			`file "/run/s/a": the same path is declared at 1 (declared at 2); give one of them another path`,
+		},
+		{
+			"parent",
+			Plan{Files: []File{file("a", "1"), file("a/b/c", "2")}},
+			`file "a/b/c": its folder is itself a file, "a", declared at 1 (declared at 2); give one of them another path`,
+		},
+		{
+			"parent after child",
+			Plan{Files: []File{file("a/b", "1"), file("a", "2")}},
+			`file "a/b": its folder is itself a file, "a", declared at 2 (declared at 1); give one of them another path`,
+		},
+		{
+			"set in a file",
+			Plan{Files: []File{file("a", "1")}, Sets: []FileSet{set("a", "2"), set("a/b", "3")}},
 			`folder "a": the same path is declared at 1 (declared at 2); give one of them another path
-folder "a/b": its folder is itself a file, "a", declared at 1 (declared at 3); give one of them another path`},
+folder "a/b": its folder is itself a file, "a", declared at 1 (declared at 3); give one of them another path`,
+		},
 		{"bad paths", Plan{
 			Files: []File{file("", "1"), file(".", "2"), file("a/", "3"), file("../a", "4"), file("a/../b", "5"), file("a\x00", "6"), file("/", "7"), file("a/..", "8")},
 			Sets:  []FileSet{set("..", "9")},
@@ -67,13 +82,16 @@ folder "d": the path of its secret is empty (declared at 4)
 variable "A": it has neither a template nor a secret (declared at 6)
 variable "B": the version of its secret is below 1 (declared at 7)
 variables with prefix "P_": the path of its secret is empty (declared at 8)`},
-		{"variables", Plan{Env: []Env{env("A", "1"), env("", "2"), env("B=C", "3"), env("D\x00", "4"), env("A", "5"), env("A", "6"), env("SECRETBOOT_DIR", "7")}},
+		{
+			"variables",
+			Plan{Env: []Env{env("A", "1"), env("", "2"), env("B=C", "3"), env("D\x00", "4"), env("A", "5"), env("A", "6"), env("SECRETBOOT_DIR", "7")}},
 			`a variable: its name is empty (declared at 2)
 variable "B=C": a name cannot have =, NUL or white space in it (declared at 3)
 variable "D\x00": a name cannot have =, NUL or white space in it (declared at 4)
 variable "A": the same variable is declared at 1 (declared at 5); keep one of the two
 variable "A": the same variable is declared at 1 (declared at 6); keep one of the two
-variable "SECRETBOOT_DIR": the names that begin with SECRETBOOT_ are ours (declared at 7); give it another name`},
+variable "SECRETBOOT_DIR": the names that begin with SECRETBOOT_ are ours (declared at 7); give it another name`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.plan.Check()

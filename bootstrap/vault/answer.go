@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -44,7 +45,7 @@ var (
 // Invalid UTF-8 is refused because encoding/json would replace it silently and
 // so change a password.
 func decode(body []byte) (*answer, error) {
-	if !utf8.Valid(body) {
+	if !utf8.Valid(body) || loneSurrogate(body) {
 		return nil, errNotUTF8
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -57,6 +58,45 @@ func decode(body []byte) (*answer, error) {
 		return nil, errTrailing
 	}
 	return a, nil
+}
+
+// loneSurrogate reports whether an escape in the JSON is half of a pair
+// (RFC 8259, section 8.2): no UTF-8 can say it, and encoding/json would put a
+// replacement character into the value.
+func loneSurrogate(body []byte) bool {
+	for i := 0; i+1 < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		if i++; body[i] != 'u' {
+			continue // an escaped character, a backslash among them
+		}
+		first := hex4(body[i+1:])
+		if first < 0xd800 || first > 0xdfff {
+			continue
+		}
+		rest := body[min(i+5, len(body)):]
+		if first > 0xdbff || len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
+			return true
+		}
+		if second := hex4(rest[2:]); second < 0xdc00 || second > 0xdfff {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// hex4 reads four hexadecimal digits; -1 when they are not there.
+func hex4(b []byte) int64 {
+	if len(b) < 4 {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
 }
 
 // secret turns an answer to a read into a Secret.

@@ -63,7 +63,7 @@ func TestAnswerWithoutData(t *testing.T) {
 	for _, body := range []string{"{}", `{"warnings":["x"]}`, `{"errors":["x"]}`, `{"data":null}`} {
 		c, _ := inMemory(t, always(200, body), nil)
 		_, err := read(t.Context(), c, "secret/app")
-		problem(t, err, plan.CodeMissing, "the answer holds no data")
+		problem(t, err, plan.CodeProtocol, "the answer holds no data")
 	}
 }
 

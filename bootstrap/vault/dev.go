@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -96,7 +97,7 @@ func readPrivate(file plan.Setting[string]) ([]byte, error) {
 	bad := func(why, fix string) error {
 		return &plan.Problem{Code: plan.CodeConfig, Origin: file.Origin, What: "dev file " + file.Value, Why: why, Fix: fix}
 	}
-	f, err := os.Open(file.Value)
+	f, err := os.OpenFile(file.Value, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us
 	if err != nil {
 		return nil, bad(plan.PathCause(err), "check the path")
 	}

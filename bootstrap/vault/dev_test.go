@@ -75,11 +75,20 @@ func TestDevReads(t *testing.T) {
 		t.Error(err)
 	}
 	for _, r := range []plan.Read{
-		{Path: "secret/none"}, {Path: "kv1/data/old"}, {Path: "secret/app", Version: 2}, {Path: "none", Op: plan.OpList},
-		{Path: "secret/app", KV: plan.KV1}, {Path: "secret/app", KV: plan.KVLiteral},
+		{Path: "secret/none"},
+		{Path: "kv1/data/old"},
+		{Path: "secret/app", Version: 2},
+		{Path: "none", Op: plan.OpList},
+		{Path: "secret/app", KV: plan.KV1},
+		{Path: "secret/app", KV: plan.KVLiteral},
 	} {
 		_, err := get(t.Context(), r, nil)
 		problem(t, err, plan.CodeMissing, "dev file")
+	}
+	_, err = get(t.Context(), plan.Read{Path: "kv1/old", Version: 1}, nil)
+	problem(t, err, plan.CodeConfig, "secret kv1/old: version 1 was asked for, and only KV version 2 has versions")
+	if s, err := get(t.Context(), plan.Read{Path: "secret/app", Version: 1}, nil); err != nil || s.Version != 1 {
+		t.Errorf("version 1: %+v, %v", s, err)
 	}
 }
 
@@ -116,8 +125,9 @@ func TestDevFileBad(t *testing.T) {
 		"- a":                                 "the top level must be a mapping of paths",
 		canary:                                "the top level must be a mapping of paths",
 		"a: " + canary:                        "the value of \"a\" must be a mapping of fields",
-		"a: {b: " + canary + "\n":             "not one YAML document",
-		"a:\n\t- " + canary:                   "not one YAML document",
+		"a: {b: " + canary + "\n":             "not YAML at line 1 (declared at --dev)",
+		"a:\n\t- " + canary:                   "not YAML at line 2 (declared at --dev)",
+		"a:\n  b: c\n  d: [" + canary + "\n":  "not YAML at line 3 (declared at --dev)",
 		"a: {b: " + canary + "}\n---\nc: {}":  "not one YAML document",
 		"a: {b: " + canary + ", b: x}":        "",
 		"a: &x {b: " + canary + "}\nc: *x":    "anchors, aliases, tags and merges",

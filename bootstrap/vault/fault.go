@@ -56,6 +56,8 @@ func transportFault(err error, sent bool) *fault {
 	var dns *net.DNSError
 	var netErr net.Error
 	switch {
+	case errors.Is(err, errSwitched):
+		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it leaves HTTP", fix: "check the address", err: err}
 	case isTLS(err):
 		return &fault{
 			code: plan.CodeProtocol, why: tlsWhy(err), err: err,
@@ -126,7 +128,7 @@ func interpret(resp *api.Response, body []byte, r request) (*answer, *fault) {
 			fix: "set VAULT_ADDR to the address that answers by itself",
 		}
 	case code >= 400:
-		return nil, statusFault(resp, body)
+		return nil, statusFault(resp, body, r)
 	case len(body) == 0 && r.mayBeEmpty:
 		return &answer{}, nil
 	case len(body) == 0:
@@ -144,7 +146,7 @@ func interpret(resp *api.Response, body []byte, r request) (*answer, *fault) {
 
 // statusFault classifies an error status by its code and by the sentences that
 // Vault is known to send; the sentences themselves are never shown.
-func statusFault(resp *api.Response, body []byte) *fault {
+func statusFault(resp *api.Response, body []byte, r request) *fault {
 	f := &fault{status: resp.StatusCode}
 	if a, err := decode(body); err == nil {
 		f.answer = a
@@ -178,7 +180,7 @@ func statusFault(resp *api.Response, body []byte) *fault {
 		f.code, f.why, f.passing = plan.CodeUnavailable, "this node cannot serve the request yet ("+status+")", true
 	case http.StatusBadGateway:
 		f.code, f.why, f.passing = plan.CodeUnavailable, "the proxy in front of Vault has no answer ("+status+")", true
-		f.ambiguous = true // it does not say whether Vault broke off before or after it had the request
+		f.ambiguous = !r.gateway // it does not say whether Vault broke off before or after it had the request
 	default:
 		f.code, f.why = plan.CodeUnavailable, "Vault failed ("+status+")"
 		f.passing = resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented

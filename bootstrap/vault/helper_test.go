@@ -27,6 +27,20 @@ const kvAnswer = `{"request_id":"r","data":{"data":{"pw":"` + canary + `"},"meta
 // loginAnswer is a good answer to a login.
 const loginAnswer = `{"auth":{"client_token":"` + canary + `-token","accessor":"acc","policies":["p"],"lease_duration":60,"token_type":"service"}}`
 
+// Refusals as Vault words them.
+const (
+	deniedAnswer  = `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`
+	missingAnswer = `{"errors":[]}`
+	badToken      = `{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}`
+	noHandler     = `{"errors":["no handler for route \"` + canary + `\". route entry not found."]}`
+)
+
+// refuse answers with an error status and a body.
+func refuse(w http.ResponseWriter, status int, body string) {
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+}
+
 // seen is a server's book of requests, and the log of the client.
 type seen struct {
 	mu       sync.Mutex
@@ -154,10 +168,7 @@ func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // always is a handler that always says the same.
 func always(status int, body string) handler {
-	return func(_ int, w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
+	return func(_ int, w http.ResponseWriter, _ *http.Request) { refuse(w, status, body) }
 }
 
 // read does one read in a generation of its own.

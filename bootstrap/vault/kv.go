@@ -143,6 +143,12 @@ func (c *Client) askMount(ctx context.Context, path string) (string, mount, erro
 		c.kv.refuse(path)
 		return "", mount{}, errNotTold
 	}
+	if !strings.HasPrefix(path+"/", at+"/") {
+		return "", mount{}, &plan.Problem{
+			Code: plan.CodeProtocol, What: "vault: mount of " + path, Why: "the server names a mount that the path is not in",
+			Fix: "check that VAULT_ADDR is Vault",
+		}
+	}
 	c.kv.learn(at, found)
 	return at, found, nil
 }

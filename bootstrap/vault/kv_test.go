@@ -113,7 +113,7 @@ func (f fakeServer) answer(_ int, w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1/")
 	for d := range f.denied {
 		if strings.HasPrefix(path, d) {
-			w.WriteHeader(http.StatusForbidden)
+			refuse(w, http.StatusForbidden, deniedAnswer)
 			return
 		}
 	}
@@ -124,11 +124,11 @@ func (f fakeServer) answer(_ int, w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		w.WriteHeader(http.StatusForbidden)
+		refuse(w, http.StatusForbidden, deniedAnswer)
 		return
 	}
 	if !f.secrets[path] {
-		w.WriteHeader(http.StatusNotFound)
+		refuse(w, http.StatusNotFound, missingAnswer)
 		return
 	}
 	if strings.Contains(path, "/data/") {
@@ -270,12 +270,64 @@ func TestMountsConcurrently(t *testing.T) {
 	}
 }
 
-// TestMountTimeoutIsNoGuess: only a refusal leads to a guess.
+// TestMountTimeoutIsNoGuess: only a refusal leads to a guess, and only Vault's.
 func TestMountTimeoutIsNoGuess(t *testing.T) {
 	for _, status := range []int{307, 501} {
 		c, s := inMemory(t, always(status, ""), nil)
 		if _, err := read(t.Context(), c, "kv2/x"); err == nil || s.count() != 1 {
 			t.Errorf("%d: %v after %d requests", status, err, s.count())
+		}
+	}
+	for _, status := range []int{400, 401, 403, 404, 405} {
+		c, s := inMemory(t, always(status, "<html>"+canary), nil)
+		_, err := read(t.Context(), c, "kv2/x")
+		problem(t, err, plan.CodeProtocol, "the answer is not Vault's")
+		s.noCanary(t, err)
+		if s.count() != 1 {
+			t.Errorf("%d: %d requests", status, s.count())
+		}
+	}
+}
+
+// TestBothGuessesRefused: what the two paths of an untold mount say together.
+func TestBothGuessesRefused(t *testing.T) {
+	both := `path "kv/data/x" { capabilities = ["read"] }; check the namespace too; or, for KV version 1, the same for kv/x`
+	tests := []struct {
+		denied []string
+		code   plan.Code
+		want   string
+	}{
+		{list("kv/"), plan.CodeDenied, both},
+		{list("kv/data/"), plan.CodeMissing, "secret kv/x: there is no such secret"},
+		{list("kv/x"), plan.CodeMissing, "secret kv/data/x: there is no such secret"},
+	}
+	for _, tt := range tests {
+		c, s := inMemory(t, fakeServer{untold: true, denied: set(tt.denied)}.answer, nil)
+		get := c.Generation()
+		for range 2 { // the remembered error is not changed
+			_, err := get(t.Context(), plan.Read{Path: "kv/x"}, nil)
+			problem(t, err, tt.code, tt.want)
+			if tt.code == plan.CodeDenied && strings.Count(err.Error(), "kv/x") != 1 {
+				t.Errorf("%v: %v", tt.denied, err)
+			}
+		}
+		if s.count() != 3 {
+			t.Errorf("%v: %d requests, want 3", tt.denied, s.count())
+		}
+	}
+}
+
+// TestVersionOfWhatHasNone: the newest is not given for the version that was
+// asked for.
+func TestVersionOfWhatHasNone(t *testing.T) {
+	f := fakeServer{mounts: map[string]string{"kv1/": "kv1", "pki/": "pki"}, secrets: set(list("kv1/x", "pki/cert/ca"))}
+	for path, rule := range map[string]plan.KVRule{"kv1/x": plan.KVAuto, "/kv1/x/": plan.KV1, "pki/cert/ca": plan.KVLiteral} {
+		c, _ := inMemory(t, f.answer, nil)
+		get := c.Generation()
+		_, err := get(t.Context(), plan.Read{Path: path, KV: rule, Version: 2, Origin: plan.Origin{At: "here"}}, nil)
+		problem(t, err, plan.CodeConfig, "secret "+plan.SplitPath(path)+": version 2 was asked for, and only KV version 2 has versions (declared at here)")
+		if _, err := get(t.Context(), plan.Read{Path: path, KV: rule}, nil); err != nil {
+			t.Errorf("%s without a version: %v", path, err)
 		}
 	}
 }
@@ -286,7 +338,11 @@ func TestOperations(t *testing.T) {
 	c, _ := inMemory(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		got = sent{r.Method, r.URL.Path, r.URL.RawQuery, string(b)}
-		_, _ = io.WriteString(w, `{"lease_id":"l","data":{"keys":["a"]}}`)
+		data := `{"keys":["a"]}`
+		if strings.Contains(r.URL.Path, "/data/") { // only such an answer has versions
+			data = `{"data":{"a":"b"},"metadata":{"created_time":"x","version":3}}`
+		}
+		_, _ = io.WriteString(w, `{"lease_id":"l","data":`+data+`}`)
 	}, nil)
 	tests := []struct {
 		r    plan.Read

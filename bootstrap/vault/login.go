@@ -257,7 +257,11 @@ type loginAt struct{ method, mount, from string }
 func (l loginAt) origin() plan.Origin { return plan.Origin{Front: "login", At: l.from} }
 
 // logIn posts a login and keeps the token that it gives. It is not repeated
-// once the server may have seen it: the secret id may be good for one use.
+// once the server may have seen it: the secret id may be good for one use. A
+// 502 is the exception: a proxy in front of a restarting Vault answers so, and
+// to fail at once would break every start behind it. Should Vault have seen the
+// login after all, the next one is refused and says so, or an unused token is
+// left to its TTL.
 func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string) error {
 	name, mount := to.method, to.mount
 	body, err := json.Marshal(texts)
@@ -265,7 +269,7 @@ func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string)
 		return &plan.Problem{Code: plan.CodeBug, What: "login " + name, Why: "its inputs cannot be encoded"}
 	}
 	path := "auth/" + mount + "/login"
-	ans, err := c.do(ctx, request{method: "PUT", path: path, body: body, once: true})
+	ans, err := c.do(ctx, request{method: "PUT", path: path, body: body, once: true, gateway: true})
 	if err != nil {
 		return loginProblem(err, to, path)
 	}

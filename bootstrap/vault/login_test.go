@@ -7,8 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -82,6 +80,100 @@ func TestChooseLoginTellsAll(t *testing.T) {
 	}
 	for i, want := range []string{"the scheme must be", "input r", "input s"} {
 		problem(t, ps[i], plan.CodeConfig, want)
+	}
+}
+
+// TestUnusedSettings: what a configuration file says for another login is not
+// dropped in silence; a variable may be there for others.
+func TestUnusedSettings(t *testing.T) {
+	tests := []struct {
+		inputs, method string
+		role, param    bool
+		want           []string // what is refused
+	}{
+		{"token", "", false, false, nil},
+		{"role_id secret_id", "", false, false, nil},
+		{"token token_helper", "token", false, false, nil},
+		{"token role_id secret_id", "token", false, false, list("role_id", "secret_id")},
+		{"token role_id secret_id", "approle", false, false, list("token")},
+		{"token password jwt", "", false, false, list("jwt", "password")},
+		{"role_id jwt", "", true, true, list("jwt", "audience", "role")},
+	}
+	for _, tt := range tests {
+		for _, front := range list("config", "environment") {
+			from := plan.Origin{Front: front, At: "here"}
+			l := plan.Login{Inputs: map[string]plan.Handle{}}
+			for _, name := range strings.Fields(tt.inputs) {
+				l.Inputs[name] = plan.Handle{Kind: plan.HandleEnv, Name: name, Origin: from}
+			}
+			if tt.method != "" {
+				l.Method = plan.Set(tt.method, from)
+			}
+			if tt.role {
+				l.Role = plan.Set("app", from)
+			}
+			if tt.param {
+				l.Params = map[string]plan.Setting[string]{"audience": plan.Set(canary, from)}
+			}
+			_, err := chooseLogin(l, func(plan.Handle) ([]byte, error) { return []byte(canary), nil })
+			for _, err := range []error{err, CheckLogin(l)} {
+				var ps plan.Problems
+				ps.Add(err)
+				want := tt.want
+				if front != "config" {
+					want = nil
+				}
+				if len(ps) != len(want) {
+					t.Fatalf("%+v from %s: %v, want %q", tt, front, err, want)
+				}
+				for i, name := range want {
+					problem(t, ps[i], plan.CodeConfig, "vault.auth: "+name+" means nothing to the login ")
+					problem(t, ps[i], plan.CodeConfig, "(declared at here)")
+				}
+				if err != nil && strings.Contains(err.Error(), canary) {
+					t.Errorf("the error holds a value: %v", err)
+				}
+			}
+		}
+	}
+}
+
+// TestCheckLogin: nothing given is no problem, half a login is.
+func TestCheckLogin(t *testing.T) {
+	given := func(names ...string) plan.Login {
+		l := plan.Login{Inputs: map[string]plan.Handle{}}
+		for _, name := range names {
+			l.Inputs[name] = plan.Handle{Kind: plan.HandleEnv, Name: name}
+		}
+		return l
+	}
+	named := func(l plan.Login, method string) plan.Login {
+		l.Method = plan.Set(method, plan.Origin{At: "here"})
+		return l
+	}
+	tests := []struct {
+		l    plan.Login
+		want string
+	}{
+		{plan.Login{}, ""},
+		{named(given(), "auto"), ""},
+		{given("token"), ""},
+		{given("role_id", "secret_id"), ""},
+		{named(given("token", "role_id"), "token"), ""},
+		{given("secret_id"), "only secret_id was given"},
+		{given("token", "role_id"), "login: ambiguous: token from"},
+		{named(given(), "approle"), "role_id is missing (declared at here)"},
+		{named(given("token"), "kerberos"), "login method kerberos: not known (declared at here)"},
+	}
+	for _, tt := range tests {
+		err := CheckLogin(tt.l)
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%+v: %v", tt.l, err)
+			}
+			continue
+		}
+		problem(t, err, plan.CodeConfig, tt.want)
 	}
 }
 
@@ -245,93 +337,5 @@ func TestRevokeAfterTheDeadline(t *testing.T) {
 	}
 	if whyOf(io.EOF) != "unknown cause" {
 		t.Error("a foreign error is shown")
-	}
-}
-
-func TestCheckAddress(t *testing.T) {
-	tests := map[string]string{
-		"https://vault:8200":          "",
-		"http://127.0.0.1:8200":       "",
-		"https://[::1]:8200":          "",
-		"https://vault/prefix":        "",
-		"unix:///run/vault.sock":      "",
-		"unix://":                     "the scheme must be",
-		"vault:8200":                  "the scheme must be",
-		"vault":                       "the scheme must be",
-		"ftp://vault":                 "the scheme must be",
-		"https://":                    "has no host",
-		"https://:8200":               "has no host",
-		"https://u:" + canary + "@v":  "must not hold a user or password",
-		"https://u@v":                 "must not hold a user or password",
-		"https://vault?x=" + canary:   "must not have a query",
-		"https://vault#" + canary:     "must not have a query",
-		"https://va ult":              "not a URL",
-		"https://vault:port" + canary: "not a URL",
-		"://" + canary:                "not a URL",
-		"":                            "the scheme must be",
-	}
-	for address, want := range tests {
-		err := checkAddress(plan.Set(address, plan.Origin{At: "VAULT_ADDR"}))
-		if want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", address, err)
-			}
-			continue
-		}
-		problem(t, err, plan.CodeConfig, want)
-		if err != nil && strings.Contains(err.Error(), canary) {
-			t.Errorf("the error repeats the address: %v", err)
-		}
-	}
-}
-
-func TestPrepareRefuses(t *testing.T) {
-	empty := filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	here := plan.Origin{At: "here"}
-	tests := []struct {
-		name, want string
-		change     func(*Options)
-		environ    [2]string
-	}{
-		{"no address", "not given", func(o *Options) { o.Vault.Address = plan.Setting[string]{} }, [2]string{}},
-		{"missing CA", "a certificate or key cannot be read or used (declared at here)", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty+"x", here) }, [2]string{}},
-		{"empty CA", "a certificate or key cannot be read or used", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty, here) }, [2]string{}},
-		{"bad PEM", "a certificate or key cannot be read or used", func(o *Options) { o.Vault.TLS.CACertPEM = plan.Set("x", here) }, [2]string{}},
-		{"certificate without key", "a certificate or key cannot be read or used", func(o *Options) { o.Vault.TLS.ClientCert = plan.Set(empty, here) }, [2]string{}},
-		{"bad proxy", "the proxy: not a URL (declared at here)", func(o *Options) { o.Vault.Proxy = plan.Set(canary, here) }, [2]string{}},
-		{"bad variable", "the VAULT_* environment", nil, [2]string{"VAULT_CLIENT_TIMEOUT", canary}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if tt.environ[0] != "" {
-				t.Setenv(tt.environ[0], tt.environ[1])
-			}
-			o := Options{
-				Vault:   plan.Vault{Address: plan.Set("https://vault", plan.Origin{})},
-				Login:   plan.Login{Inputs: map[string]plan.Handle{"token": {}}},
-				Resolve: func(plan.Handle) ([]byte, error) { return []byte("t"), nil },
-			}
-			if tt.change != nil {
-				tt.change(&o)
-			}
-			_, err := Prepare(o)
-			problem(t, err, plan.CodeConfig, tt.want)
-			if err != nil && strings.Contains(err.Error(), canary) {
-				t.Errorf("the error holds the value: %v", err)
-			}
-		})
-	}
-}
-
-func TestProxy(t *testing.T) {
-	s := &seen{}
-	c, _ := overNetwork(t, always(200, kvAnswer))
-	proxy := c.name
-	via := prepare(t, s, "http://vault.invalid:8200", func(o *Options) { o.Vault.Proxy = plan.Set(proxy, plan.Origin{}) })
-	if _, err := read(t.Context(), via, "secret/app"); err != nil {
-		t.Error(err)
 	}
 }

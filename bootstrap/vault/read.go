@@ -56,21 +56,22 @@ func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secr
 		if err == nil {
 			return s, nil
 		}
-		first = better(first, err, path)
+		first = better(first, err, path, len(paths) > 1)
 	}
 	return secret.Secret{}, first
 }
 
-// better gives the error that says more of two guesses at one secret.
-func better(first, second error, path string) error {
-	if plan.CodeOf(first) != plan.CodeDenied {
-		return first
-	}
-	if plan.CodeOf(second) == plan.CodeMissing {
+// better gives the error that says more of two tries at one secret, with both
+// policy lines when they were guesses.
+func better(first, second error, path string, guesses bool) error {
+	firstCode, secondCode := plan.CodeOf(first), plan.CodeOf(second)
+	if firstCode == plan.CodeConfig || firstCode == plan.CodeDenied && secondCode == plan.CodeMissing {
 		return second
 	}
+	var f *fault
 	var p *plan.Problem
-	if errors.As(first, &p) && p.Fix != "" {
+	badToken := errors.As(first, &f) && f.fix != ""
+	if guesses && firstCode == plan.CodeDenied && !badToken && errors.As(first, &p) {
 		q := *p
 		q.Fix += "; or, for KV version 1, the same for " + path
 		return &q
@@ -101,11 +102,13 @@ func (g *generation) readAt(ctx context.Context, r plan.Read, path string, body 
 // seemed to say it is version 2 was refused, what the server says it is.
 func (c *Client) others(ctx context.Context, r plan.Read, tried []string, err error) []string {
 	code := plan.CodeOf(err)
+	var f *fault
+	noMount := errors.As(err, &f) && f.says("no handler for route")
+	if len(tried) > 1 && (code == plan.CodeDenied || code == plan.CodeMissing || noMount) {
+		return tried[1:]
+	}
 	if code != plan.CodeDenied && code != plan.CodeMissing {
 		return nil
-	}
-	if len(tried) > 1 {
-		return tried[1:]
 	}
 	path := tried[0]
 	if r.KV != plan.KVAuto || r.Op != plan.OpRead || !saysItself(path) {

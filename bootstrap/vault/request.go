@@ -27,9 +27,15 @@ type request struct {
 
 	// once: it must not be repeated after the server may have seen it.
 	once bool
+	// gateway: a 502 does not count as seen, whatever once says.
+	gateway bool
 	// mayBeEmpty: an answer without a body is fine (a revocation).
 	mayBeEmpty bool
 }
+
+// loginLinger is how long a login that is under way may take after we were
+// told to end.
+const loginLinger = 2 * time.Second
 
 // Waits between tries grow from firstWait to maxWait, each taken at random from
 // the upper half so that many clients do not come back together.
@@ -117,6 +123,11 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 	case <-ctx.Done():
 		return nil, &fault{why: "no answer", passing: true, cut: true, err: ctx.Err()}
 	}
+	if r.gateway {
+		var stop context.CancelFunc
+		ctx, stop = lingering(ctx)
+		defer stop()
+	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	ctx = context.WithValue(ctx, onceKey{}, r.once)
@@ -135,6 +146,17 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 		return nil, bodyFault(readErr)
 	}
 	return interpret(resp, body, r)
+}
+
+// lingering gives a context that ends loginLinger after ctx does: a login that
+// the server has seen must come back, or nobody could revoke its token.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(loginLinger, cancel)
+		context.AfterFunc(longer, func() { t.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // send hands r to the API module. An error status comes back as a response and

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/vault/api"
 
@@ -129,13 +130,15 @@ func setTransport(cfg *api.Config, v plan.Vault) error {
 // it is about.
 func checkFiles(t plan.TLS) error {
 	var ps plan.Problems
-	for name, s := range map[string]plan.Setting[string]{
-		"CA certificate": t.CACert, "CA folder": t.CAPath, "client certificate": t.ClientCert, "client key": t.ClientKey,
-	} {
+	for _, one := range []struct {
+		name string
+		plan.Setting[string]
+	}{{"CA certificate", t.CACert}, {"CA folder", t.CAPath}, {"client certificate", t.ClientCert}, {"client key", t.ClientKey}} {
+		name, s := one.name, one.Setting
 		if !s.IsSet {
 			continue
 		}
-		f, err := os.Open(s.Value)
+		f, err := openFile(s.Value)
 		if err != nil {
 			ps.Add(&plan.Problem{Code: plan.CodeConfig, Origin: s.Origin, What: name + " " + s.Value, Why: plan.PathCause(err), Fix: "check the path", Err: err})
 			continue
@@ -143,6 +146,19 @@ func checkFiles(t plan.TLS) error {
 		_ = f.Close()
 	}
 	return ps.Err()
+}
+
+// openFile opens a file or folder; anything else, such as a pipe that nobody
+// writes to, would hold whoever reads it.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, errors.Join(syscall.EINVAL, f.Close())
+	}
+	return f, nil
 }
 
 // CheckServer tells, without a request, what is wrong with the address and the
@@ -173,7 +189,7 @@ func firstOrigin(t plan.TLS) plan.Origin {
 type guard struct{ next http.RoundTripper }
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if once, _ := r.Context().Value(onceKey{}).(bool); once && (r.Body == nil || r.Body == http.NoBody) {
+	if once, _ := r.Context().Value(onceKey{}).(bool); once && r.Method == http.MethodGet {
 		// net/http sends a GET again by itself when a kept-alive connection
 		// breaks before the answer. It does not when there is a body that it
 		// cannot get a second time; an empty one changes nothing on the wire.
@@ -181,11 +197,18 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body, r.GetBody, r.ContentLength = io.NopCloser(strings.NewReader("")), nil, 0
 	}
 	resp, err := g.next.RoundTrip(r)
+	if resp != nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the connection itself, which no context ends.
+		return nil, errors.Join(errSwitched, resp.Body.Close())
+	}
 	if resp != nil && resp.Body != nil {
 		resp.Body = &boundedBody{ReadCloser: resp.Body, left: MaxBody}
 	}
 	return resp, err
 }
+
+// errSwitched is an answer that leaves HTTP, which Vault never gives.
+var errSwitched = errors.New("vault: the server switched protocols")
 
 // onceKey marks the context of a request that must be sent only once.
 type onceKey struct{}

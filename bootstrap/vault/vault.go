@@ -15,7 +15,8 @@
 //     fails at once and says what to do;
 //   - one generation reads each path once, however it was written down;
 //   - what must not happen twice (a login, a dynamic read, a write) is not
-//     repeated once the server may have seen it;
+//     repeated once the server may have seen it, but for a login that only a
+//     proxy's 502 answered;
 //   - no error holds a value, a token or a response body.
 //
 // [PrepareDev] gives the same client over a local file, for laptops and tests.
