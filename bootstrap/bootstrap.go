@@ -126,8 +126,8 @@ func (j *Job) openSink(told plan.Problems) error {
 	j.sink = sink
 	var ps plan.Problems
 	for _, f := range j.plan.Files {
-		if err := sink.Check(f.Path); err != nil && !isTold(told, at(err, f.Origin)) {
-			ps.Add(at(err, f.Origin))
+		if err := sink.Check(f.Path); err != nil && !isTold(told, plan.At(err, f.Origin)) {
+			ps.Add(plan.At(err, f.Origin))
 		}
 		ps.Add(sink.CheckAccess(f))
 		j.warnWide(f)
@@ -199,7 +199,7 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 			return err
 		}
 		if err := j.sink.Stage(out.file, out.content); err != nil {
-			return at(err, out.file.Origin)
+			return plan.At(err, out.file.Origin)
 		}
 	}
 	if err := ended(ctx); err != nil {

@@ -216,7 +216,7 @@ func (j *Job) orDefault(it item, err error) ([]output, []render.Need, error) {
 	}
 	text, err := j.deps.Resolve(*it.ref.Default)
 	if err != nil {
-		return nil, nil, at(err, it.origin)
+		return nil, nil, plan.At(err, it.origin)
 	}
 	j.deps.Log.Info("the default is used: its secret is missing", slog.String("declared", it.origin.String()))
 	return []output{it.one(secret.New(text))}, nil, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -73,15 +72,4 @@ func (h *Held) revoke(ctx context.Context) {
 	if err := h.vault.Close(ctx); err != nil {
 		h.log.Warn("the token was not revoked", slog.String("problem", err.Error()))
 	}
-}
-
-// at adds where the cause was declared to a problem that does not say.
-func at(err error, o plan.Origin) error {
-	var p *plan.Problem
-	if errors.As(err, &p) && p.Origin == (plan.Origin{}) {
-		q := *p
-		q.Origin = o
-		return &q
-	}
-	return err
 }

@@ -128,6 +128,18 @@ func (ps Problems) Unwrap() []error {
 	return errs
 }
 
+// At gives err with o as its place when err is a problem that names none; any
+// other err as it is.
+func At(err error, o Origin) error {
+	var p *Problem
+	if errors.As(err, &p) && p.Origin == (Origin{}) {
+		q := *p
+		q.Origin = o
+		return &q
+	}
+	return err
+}
+
 // CodeOf gives the code of the first problem in err, and CodeBug for an error
 // that nobody classified.
 func CodeOf(err error) Code {

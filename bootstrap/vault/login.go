@@ -207,7 +207,7 @@ func newTokenLogin(_ plan.Login, in inputs) login {
 func (t tokenLogin) run(_ context.Context, c *Client) error {
 	c.log.Info("using a token that was given to us", slog.String("from", t.from))
 	if err := c.setToken(t.token.Reveal()); err != nil {
-		return withOrigin(err, plan.Read{Origin: plan.Origin{Front: "login", At: t.from}})
+		return plan.At(err, plan.Origin{Front: "login", At: t.from})
 	}
 	return nil
 }

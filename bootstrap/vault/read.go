@@ -45,7 +45,7 @@ type call struct {
 func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
 	paths, err := g.client.paths(ctx, r)
 	if err != nil {
-		return secret.Secret{}, withOrigin(err, r)
+		return secret.Secret{}, plan.At(err, r.Origin)
 	}
 	s, first := g.readAt(ctx, r, paths[0], body)
 	if first == nil {
@@ -194,7 +194,7 @@ func (c *Client) requestFor(r plan.Read, path string, body map[string]secret.Val
 func readProblem(err error, r plan.Read, path string) error {
 	var f *fault
 	if !errors.As(err, &f) {
-		return withOrigin(err, r)
+		return plan.At(err, r.Origin)
 	}
 	p := &plan.Problem{Code: f.code, Origin: r.Origin, What: "secret " + path, Why: f.why, Fix: f.fix, Err: err}
 	var whole *plan.Problem
@@ -248,15 +248,4 @@ func versioned(meta map[string]any) string {
 		return "version " + n.String()
 	}
 	return "the version"
-}
-
-// withOrigin adds where the read was declared to a problem that has no origin.
-func withOrigin(err error, r plan.Read) error {
-	var p *plan.Problem
-	if errors.As(err, &p) && p.Origin == (plan.Origin{}) {
-		q := *p
-		q.Origin = r.Origin
-		return &q
-	}
-	return err
 }
