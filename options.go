@@ -33,6 +33,9 @@ type Settings struct {
 	Connections     string `split_words:"true"`
 	AuthMethod      string `split_words:"true"`
 	AuthMount       string `split_words:"true"`
+	AuthRole        string `split_words:"true"`
+	Auth            string `split_words:"true"`
+	Receipt         string `split_words:"true"`
 	LogLevel        string `split_words:"true"`
 	LogFormat       string `split_words:"true"`
 	Exec            string `split_words:"true"`
@@ -47,7 +50,8 @@ func (s *Settings) byOption() map[string]string {
 	return map[string]string{
 		"config": s.Config, "from": s.From, "dev": s.Dev, "file": s.File, "template": s.Template, "env": s.Env,
 		"dir": s.Dir, "allow-disk": s.AllowDisk, "timeout": s.Timeout, "connections": s.Connections,
-		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "log-level": s.LogLevel, "log-format": s.LogFormat,
+		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "auth-role": s.AuthRole, "auth": s.Auth,
+		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 	}
@@ -90,12 +94,15 @@ func options() []option {
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
 		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
-		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: applyDir},
+		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
 		{name: "timeout", kind: "DURATION", help: "for everything up to the start of the command; 0 is for ever (default 60s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Timeout })},
 		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16)", apply: applyConnections},
-		{name: "auth-method", kind: "METHOD", help: "token or approle; found out when not given", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Method })},
+		{name: "auth-method", kind: "METHOD", help: "token, approle, kubernetes, jwt, …; found out when not given", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Method })},
 		{name: "auth-mount", kind: "MOUNT", help: "where the auth method is mounted", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Mount })},
+		{name: "auth-role", kind: "ROLE", help: "the role to log in to", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Role })},
+		{name: "auth", kind: "KEY=VALUE", list: true, help: "a further key of vault.auth, such as jwt_file=PATH", apply: applyAuth},
+		{name: "receipt", kind: "PATH", help: "tell in a JSON file what was done, without a value", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Receipt })},
 		{name: "log-level", kind: "LEVEL", help: "debug, info, warn or error (default info)", apply: applyLogLevel},
 		{name: "log-format", kind: "FORMAT", help: "text or json (default text)", apply: applyLogFormat},
 		{name: "exec", run: true, help: "replace ourselves with the command; delivered files stay", apply: applyMode(plan.RunReplace)},
@@ -110,6 +117,20 @@ func text(field func(*builder) *plan.Setting[string]) func(*builder, string, pla
 	return func(b *builder, s string, o plan.Origin) error {
 		if s == "" {
 			return errors.New("the value is empty")
+		}
+		*field(b) = plan.Set(s, o)
+		return nil
+	}
+}
+
+// inCwd takes a path relative to where we were started, as a shell would.
+func inCwd(field func(*builder) *plan.Setting[string]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		if s == "" {
+			return errors.New("the value is empty")
+		}
+		if !filepath.IsAbs(s) {
+			s = filepath.Join(b.in.Cwd, s)
 		}
 		*field(b) = plan.Set(s, o)
 		return nil
@@ -208,16 +229,8 @@ func applyEnv(b *builder, s string, o plan.Origin) error {
 	return err
 }
 
-// applyDir takes a folder relative to where we were started, as a shell would.
-func applyDir(b *builder, s string, o plan.Origin) error {
-	if s == "" {
-		return errors.New("the value is empty")
-	}
-	if !filepath.IsAbs(s) {
-		s = filepath.Join(b.in.Cwd, s)
-	}
-	b.plan.Sink.Dir = plan.Set(s, o)
-	return nil
+func applyAuth(b *builder, s string, o plan.Origin) error {
+	return declare.ParseAuthFlag(b.in, s, o, &b.plan.Login)
 }
 
 func applyLogLevel(b *builder, s string, _ plan.Origin) error {

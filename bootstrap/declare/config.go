@@ -108,11 +108,15 @@ func (d *decoder) object(v value, f fields) {
 			d.fail(child, "the key is unknown", suggestion(p.key, f))
 		case p.value.kind == kindNull:
 			child.at = p.pos
-			d.fail(child, "it has no value", "give it one or leave the key out")
+			d.noValue(child)
 		default:
 			handle(child)
 		}
 	}
+}
+
+func (d *decoder) noValue(v value) {
+	d.fail(v, "it has no value", "give it one or leave the key out")
 }
 
 func (v value) childAt(p pair) value {
@@ -268,6 +272,7 @@ func (d *decoder) root(v value) {
 		"dir":        d.path(&p.Sink.Dir),
 		"allow_disk": d.boolean(&p.Sink.AllowDisk),
 		"timeout":    d.duration(&p.Timeout),
+		"receipt":    d.path(&p.Receipt),
 		"refresh":    d.later,
 		"files":      func(v value) { d.list(v, d.fileEntry) },
 		"env":        d.env,

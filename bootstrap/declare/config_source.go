@@ -13,12 +13,15 @@ type source struct {
 	found    []value // template, template_file and secret, as many as there are
 	forRef   []value // keys that only go with secret
 	forTmpl  []value // keys that only go with a template
+	forRead  []value // keys that do not go with write
 	optional bool
 	isText   bool // a template, not a reference
 	template plan.Template
 	ref      plan.Ref
 	version  int
 	kv       plan.KVRule
+	isWrite  bool
+	body     map[string]plan.Handle
 }
 
 // fields gives the keys of a source.
@@ -35,10 +38,13 @@ func (s *source) fields() fields {
 		"left_delimiter":  s.with(&s.forTmpl, d.into(&s.template.Left)),
 		"right_delimiter": s.with(&s.forTmpl, d.into(&s.template.Right)),
 		"default":         s.with(&s.forRef, s.fallback),
-		"kv":              s.with(&s.forRef, func(v value) { d.kvRule(v, func(r plan.KVRule) { s.kv = r }) }),
-		"version": s.with(&s.forRef, func(v value) {
+		"write":           s.with(&s.forRef, s.write),
+		"kv": s.with(&s.forRef, s.with(&s.forRead, func(v value) {
+			d.kvRule(v, func(r plan.KVRule) { s.kv = r })
+		})),
+		"version": s.with(&s.forRef, s.with(&s.forRead, func(v value) {
 			s.version, _ = d.number(v, 1)
-		}),
+		})),
 		"format": s.with(&s.forRef, func(v value) {
 			s.ref.Format, _ = oneOf(d, v, plan.FormatNames(), plan.ParseFormat)
 		}),
@@ -133,6 +139,17 @@ func (s *source) finishRef() *plan.Ref {
 		s.ref.Read.Version = s.version
 	}
 	s.ref.Read.KV = s.kv
+	if s.isWrite {
+		s.finishWrite()
+	}
 	s.ref.Read.Optional = s.optional || s.ref.Default != nil
 	return &s.ref
+}
+
+func (s *source) finishWrite() {
+	s.refuse(s.forRead, "it goes with a read, not with write")
+	if s.ref.Read.Version != 0 && s.version == 0 {
+		s.d.fail(s.found[0], "it names a version, and a write has none", "leave the version out")
+	}
+	s.ref.Read.Op, s.ref.Read.Body = plan.OpWrite, s.body
 }

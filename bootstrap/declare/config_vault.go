@@ -4,17 +4,6 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
-// loginInputs are the secret inputs of all login methods. Each may be given as
-// NAME (the text itself), NAME_file or NAME_env.
-func loginInputs() []string {
-	return []string{
-		"token", "role_id", "secret_id", "secret_id_wrapped", "jwt", "username", "password", "certificate", "private_key",
-	}
-}
-
-// loginParams are further settings of login methods that are no secret.
-func loginParams() []string { return []string{"audience", "secret_id_creation_path"} }
-
 func (d *decoder) vault(v value) {
 	p := &d.plan.Vault
 	d.object(v, fields{
@@ -26,10 +15,44 @@ func (d *decoder) vault(v value) {
 				p.Connections = plan.Set(n, d.origin(v))
 			}
 		},
-		"kv":   d.kvMounts,
-		"tls":  d.tls,
-		"auth": d.auth,
+		"headers":    d.headers,
+		"redirects":  d.redirects,
+		"rate_limit": limit(d, &p.RateLimit, plan.ParseRate),
+		"body_limit": limit(d, &p.BodyLimit, plan.ParseBodyLimit),
+		"kv":         d.kvMounts,
+		"tls":        d.tls,
+		"auth":       d.auth,
 	})
+}
+
+// limit fills a setting with what parse makes of a number or text.
+func limit[T any](d *decoder, to *plan.Setting[T], parse func(string) (T, error)) func(value) {
+	return func(v value) {
+		n, err := parse(v.text) // a list, a map or a truth value has no text that it takes
+		if err != nil {
+			d.fail(v, err.Error(), "")
+			return
+		}
+		*to = plan.Set(n, d.origin(v))
+	}
+}
+
+// redirects reads the hosts that a redirect may lead to.
+func (d *decoder) redirects(v value) {
+	var hosts []string
+	d.list(v, func(item value) {
+		s, ok := d.str(item)
+		if !ok {
+			return
+		}
+		host, err := plan.ParseRedirectHost(s)
+		if err != nil {
+			d.fail(item, err.Error(), "")
+			return
+		}
+		hosts = append(hosts, host)
+	})
+	d.plan.Vault.Redirects = plan.Set(hosts, d.origin(v))
 }
 
 func (d *decoder) tls(v value) {
@@ -69,52 +92,5 @@ func (d *decoder) kvMounts(v value) {
 func (d *decoder) kvRule(v value, take func(plan.KVRule)) {
 	if rule, ok := oneOf(d, v, []string{"1", "2", "auto"}, plan.ParseKVRule); ok {
 		take(rule)
-	}
-}
-
-// auth reads the login. Which methods there are, and what each needs, is known
-// to package vault and checked there.
-func (d *decoder) auth(v value) {
-	l := &d.plan.Login
-	l.Inputs, l.Params = map[string]plan.Handle{}, map[string]plan.Setting[string]{}
-	f := fields{
-		"method": d.text(&l.Method),
-		"mount":  d.text(&l.Mount),
-		"role":   d.text(&l.Role),
-	}
-	for _, name := range loginInputs() {
-		f[name] = d.loginInput(name, plan.HandleKey)
-		f[name+"_file"] = d.loginInput(name, plan.HandleFile)
-		f[name+"_env"] = d.loginInput(name, plan.HandleEnv)
-	}
-	for _, name := range loginParams() {
-		f[name] = func(v value) {
-			if s, ok := d.str(v); ok {
-				l.Params[name] = plan.Set(s, d.origin(v))
-			}
-		}
-	}
-	d.object(v, f)
-}
-
-// loginInput leaves a handle to the input; its text stays in the file.
-func (d *decoder) loginInput(name string, k plan.HandleKind) func(value) {
-	return func(v value) {
-		s, ok := d.str(v)
-		if !ok {
-			return
-		}
-		h := plan.Handle{Kind: k, Name: s, Origin: d.origin(v)}
-		switch k {
-		case plan.HandleKey:
-			h.Name, h.File = v.key, d.in.absolute(d.file)
-		case plan.HandleFile:
-			h.Name = d.beside(s)
-		}
-		if first, twice := d.plan.Login.Inputs[name]; twice {
-			d.fail(v, "the same input is given at "+first.Origin.String(), "keep one of the two")
-			return
-		}
-		d.plan.Login.Inputs[name] = h
 	}
 }

@@ -10,8 +10,8 @@
 //
 // The fronts are [Config] (our own YAML), [Environment] (the VAULT_… variables
 // of the vault command) and [References] (vault:… references in inherited
-// variables). [ParseFileFlag], [ParseTemplateFlag] and [ParseEnvFlag] read the
-// flags that declare something. Ranks and precedence are not decided here:
+// variables). [ParseFileFlag], [ParseTemplateFlag], [ParseEnvFlag] and
+// [ParseAuthFlag] read the flags that declare something. Ranks and precedence are not decided here:
 // see plan.Overlay and plan.Merge.
 package declare
 
@@ -27,7 +27,7 @@ import (
 )
 
 // MaxFile is the size in bytes up to which a file is read: a configuration, a
-// template or a login input.
+// template or the text behind a handle.
 const MaxFile = 1 << 20
 
 // Input is the outside world as a front sees it. A nil function finds nothing.

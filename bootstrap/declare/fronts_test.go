@@ -3,6 +3,8 @@ package declare_test
 import (
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -12,7 +14,9 @@ import (
 )
 
 func TestEnvironment(t *testing.T) {
+	const helper = "Login.Ambient[token_helper].Kind = 0x2\nLogin.Ambient[token_helper].Name = \"/home/u/.vault-token\"\n"
 	home := fstest.MapFS{"home/u/.vault-token": {Data: []byte("CANARY\n")}}
+	pod := fstest.MapFS{"var/run/secrets/kubernetes.io/serviceaccount/token": {Data: []byte("CANARY")}}
 	emptyToken := fstest.MapFS{"home/u/.vault-token": {Data: []byte("\n")}}
 	for _, tt := range []struct {
 		name  string
@@ -59,17 +63,77 @@ Vault.TLS.SkipVerify = false @ VAULT_SKIP_VERIFY
 			"variable VAULT_SKIP_VERIFY: it must be true or false (declared at VAULT_SKIP_VERIFY)",
 		},
 		{
-			"token beats helper",
+			"token and helper",
 			map[string]string{"VAULT_TOKEN": "CANARY"},
 			home,
-			"Login.Inputs[token].Kind = 0x1\nLogin.Inputs[token].Name = \"VAULT_TOKEN\"\n",
+			"Login.Inputs[token].Kind = 0x1\nLogin.Inputs[token].Name = \"VAULT_TOKEN\"\n" + helper,
 		},
-		{"helper", nil, home, "Login.Inputs[token_helper].Kind = 0x2\nLogin.Inputs[token_helper].Name = \"/home/u/.vault-token\"\n"},
+		{"helper", nil, home, helper},
+		{
+			"service account",
+			map[string]string{"VAULT_ADDR": "https://a"},
+			pod,
+			`Vault.Address = "https://a" @ VAULT_ADDR
+Login.Ambient[service_account_token].Kind = 0x2
+Login.Ambient[service_account_token].Name = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+`,
+		},
+		{
+			"github actions",
+			map[string]string{"ACTIONS_ID_TOKEN_REQUEST_URL": "CANARY", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "CANARY"},
+			nil,
+			`Login.Ambient[id_token_request_token].Kind = 0x1
+Login.Ambient[id_token_request_token].Name = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+Login.Ambient[id_token_request_url].Kind = 0x1
+Login.Ambient[id_token_request_url].Name = "ACTIONS_ID_TOKEN_REQUEST_URL"
+`,
+		},
+		{"github actions without the permission", map[string]string{"ACTIONS_ID_TOKEN_REQUEST_URL": "x", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, nil, ""},
+		{
+			"gitlab",
+			map[string]string{
+				"GITLAB_CI": "true", "VAULT_ID_TOKEN": "CANARY", "VAULT_SERVER_URL": "https://g", "VAULT_AUTH_ROLE": "ci", "VAULT_AUTH_PATH": "jwt_v2",
+			},
+			nil,
+			`Vault.Address = "https://g" @ VAULT_SERVER_URL
+Login.Mount = "jwt_v2" @ VAULT_AUTH_PATH
+Login.Role = "ci" @ VAULT_AUTH_ROLE
+Login.Ambient[gitlab_id_token].Kind = 0x1
+Login.Ambient[gitlab_id_token].Name = "VAULT_ID_TOKEN"
+`,
+		},
+		{
+			"gitlab's address yields",
+			map[string]string{"GITLAB_CI": "true", "VAULT_SERVER_URL": "https://g", "VAULT_ADDR": "https://a"},
+			nil,
+			"Vault.Address = \"https://a\" @ VAULT_ADDR\n",
+		},
+		{
+			"gitlab's names elsewhere",
+			map[string]string{"VAULT_ID_TOKEN": "x", "VAULT_SERVER_URL": "https://g", "VAULT_AUTH_ROLE": "ci", "VAULT_AUTH_PATH": "jwt"},
+			nil,
+			"",
+		},
+		{
+			"headers and limit",
+			map[string]string{"VAULT_HEADERS": `{"Authorization":"CANARY"}`, "VAULT_RATE_LIMIT": "2.5:7"},
+			nil,
+			`Vault.HeaderSet.Kind = 0x1
+Vault.HeaderSet.Name = "VAULT_HEADERS"
+Vault.RateLimit = plan.Rate{PerSecond:2.5, Burst:7} @ VAULT_RATE_LIMIT
+`,
+		},
+		{
+			"bad limit",
+			map[string]string{"VAULT_RATE_LIMIT": "CANARY"},
+			nil,
+			"variable VAULT_RATE_LIMIT: it must be RATE or RATE:BURST in requests a second, such as 10 or 10:20, at most 1000000 (declared at VAULT_RATE_LIMIT)",
+		},
 		{"empty helper", nil, emptyToken, "Ignored[0].What = \"/home/u/.vault-token\"\nIgnored[0].Why = \"the file is empty\"\n"},
 		{
 			"files are relative to the working folder",
 			map[string]string{"VAULT_ROLE_ID": "CANARY", "VAULT_SECRET_ID_FILE": "sid"},
-			home,
+			nil,
 			"Login.Inputs[role_id].Kind = 0x1\nLogin.Inputs[role_id].Name = \"VAULT_ROLE_ID\"\n" +
 				"Login.Inputs[secret_id].Kind = 0x2\nLogin.Inputs[secret_id].Name = \"/work/sid\"\n",
 		},
@@ -97,7 +161,7 @@ Vault.TLS.SkipVerify = false @ VAULT_SKIP_VERIFY
 			if got != tt.want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
 			}
-			if want := err != nil || len(p.Login.Inputs) > 0 || strings.Contains(got, "@") || strings.Contains(got, "TIMEOUT"); found != want {
+			if want := err != nil || len(p.Login.Inputs) > 0 || len(p.Login.Ambient) > 0 || strings.Contains(got, "@") || strings.Contains(got, "TIMEOUT"); found != want {
 				t.Errorf("found is %v", found)
 			}
 			if strings.Contains(got, "CANARY") {
@@ -117,11 +181,17 @@ func withoutOrigins(s string) string {
 	return b.String()
 }
 
-func TestEnvironmentUnreadableHelper(t *testing.T) {
+// TestEnvironmentUnreadableFiles: what was found and cannot be used is noted.
+func TestEnvironmentUnreadableFiles(t *testing.T) {
 	in := declare.Input{Home: "/root", Open: func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission }}
 	p, found, err := declare.Environment{}.Declare(in)
-	if err != nil || found || len(p.Ignored) != 1 || p.Ignored[0].Why != "we may not read the file" {
-		t.Errorf("%v, %v, %+v", found, err, p.Ignored)
+	if err != nil || found || len(p.Login.Ambient) != 0 || len(p.Ignored) != 2 {
+		t.Fatalf("%v, %v, %+v", found, err, p)
+	}
+	for i, path := range []string{"/root/.vault-token", "/var/run/secrets/kubernetes.io/serviceaccount/token"} {
+		if p.Ignored[i].What != path || p.Ignored[i].Why != "we may not read the file" || p.Ignored[i].Origin.At != path {
+			t.Errorf("%+v", p.Ignored[i])
+		}
 	}
 }
 
@@ -223,7 +293,7 @@ func TestResolve(t *testing.T) {
 			"work/lf": {Data: []byte("a\n")}, "work/crlf": {Data: []byte("a\r\n")}, "work/two": {Data: []byte("a\n\n")},
 			"work/cr": {Data: []byte("a\r")}, "work/none": {Data: []byte("a")}, "work/empty": {}, "work/newline": {Data: []byte("\n")},
 			"work/big": {Data: []byte(big)}, "work/full": {Data: []byte(big[:declare.MaxFile])},
-			"work/c.yaml":   {Data: []byte("vault: { auth: { secret_id: s3, jwt: [CANARY] } }\n")},
+			"work/c.yaml":   {Data: []byte("vault: { auth: { secret_id: s3, jwt: [CANARY] }, headers: { X.Y.Z: h4, X.Y: h5 } }\n")},
 			"work/bad.yaml": {Data: []byte("vault: 'CANARY\n")},
 		}),
 	}
@@ -250,6 +320,9 @@ func TestResolve(t *testing.T) {
 		{file("absent"), "", "file:absent: there is no such file"},
 		{file("big"), "", "file:big: the file is larger than 1048576 bytes"},
 		{key("c.yaml", "vault.auth.secret_id"), "s3", ""},
+		{key("c.yaml", "vault.headers.X.Y.Z"), "h4", ""},
+		{key("c.yaml", "vault.headers.X.Y"), "h5", ""},
+		{key("c.yaml", "vault.headers.X.Z"), "", "the key is no longer there"},
 		{key("c.yaml", "vault.auth.jwt"), "", "the key is no longer there"},
 		{key("c.yaml", "vault.auth.token"), "", "the key is no longer there"},
 		{key("bad.yaml", "vault.auth.token"), "", "no longer valid"},
@@ -284,14 +357,16 @@ func TestConfigUnreadable(t *testing.T) {
 
 // TestInlineInputRoundTrip follows a secret in the file to its text.
 func TestInlineInputRoundTrip(t *testing.T) {
-	in := declare.Input{Cwd: "/work", Open: open(fstest.MapFS{"work/c.yaml": {Data: []byte("vault: {auth: {token: CANARY}}")}})}
+	text := []byte("vault: {auth: {token: CANARY}, headers: {x-a.b: CANARY}}")
+	in := declare.Input{Cwd: "/work", Open: open(fstest.MapFS{"work/c.yaml": {Data: text}})}
 	p, _, err := declare.Config{Path: "c.yaml"}.Declare(in)
 	if err != nil || strings.Contains(dump(p), "CANARY") {
 		t.Fatalf("%v\n%s", err, dump(p))
 	}
-	got, err := declare.Resolve(in, p.Login.Inputs["token"])
-	if err != nil || string(got) != "CANARY" {
-		t.Errorf("%q, %v", got, err)
+	for _, h := range []plan.Handle{p.Login.Inputs["token"], p.Vault.Headers["X-A.b"]} {
+		if got, err := declare.Resolve(in, h); err != nil || string(got) != "CANARY" {
+			t.Errorf("%s: %q, %v", h, got, err)
+		}
 	}
 }
 
@@ -299,6 +374,7 @@ func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{
 		"version: 1\nfiles: [{path: a, secret: s/a#b, mode: 0400}]\n", "a: &a [*a]\n", "? {a: b}\n: c\n", "- - - -", "env: {A: 'x", "\xff",
 		"files:\n  - &b {path: a}\n  - <<: [*b, *b]\n", "run: {command: [a]}\n---\n", "vault: {kv: {1: 2, ~: auto}}", "*a : b", "!!str a: b", "{a: {b: }}",
+		"vault: {headers: {X.Y: a, x.y: {env: A}}, auth: {token: a}}", "files: [{path: a, secret: s/a, write: {a: 010, b: {file: x}}}]",
 	} {
 		f.Add(seed)
 	}
@@ -313,7 +389,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		_ = p.Check()
-		for _, h := range p.Login.Inputs {
+		for _, h := range slices.Concat(slices.Collect(maps.Values(p.Login.Inputs)), slices.Collect(maps.Values(p.Vault.Headers))) {
 			if _, err := declare.Resolve(in, h); h.Kind == plan.HandleKey && err != nil {
 				t.Errorf("a key that was declared cannot be found: %v", err)
 			}

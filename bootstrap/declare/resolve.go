@@ -1,12 +1,9 @@
 package declare
 
-import (
-	"strings"
+import "github.com/secretboot/secretboot/bootstrap/plan"
 
-	"github.com/secretboot/secretboot/bootstrap/plan"
-)
-
-// Resolve fetches the text of a login input from the place that h names:
+// Resolve fetches the text of a login input, of a header, or of what is sent
+// with a write, from the place that h names:
 //
 //   - a variable: it must be set and not empty;
 //   - a file: one newline at its end ("\n" or "\r\n") is not part of the text;
@@ -23,7 +20,7 @@ func Resolve(in Input, h plan.Handle) ([]byte, error) {
 	}
 	if why != "" {
 		return nil, &plan.Problem{
-			Code: plan.CodeConfig, Origin: h.Origin, What: "cannot read the login input " + placeOf(h), Why: why,
+			Code: plan.CodeConfig, Origin: h.Origin, What: "cannot read the input " + placeOf(h), Why: why,
 		}
 	}
 	return text, nil
@@ -61,9 +58,7 @@ func resolveKey(in Input, h plan.Handle) (text []byte, why string) {
 	if len(problems) > 0 {
 		return nil, "the file changed and is no longer valid"
 	}
-	for key := range strings.SplitSeq(h.Name, ".") {
-		n = n.child(key)
-	}
+	n = n.below(h.Name)
 	if n == nil || n.kind != kindString {
 		return nil, "the file changed and the key is no longer there"
 	}

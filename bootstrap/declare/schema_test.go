@@ -3,6 +3,7 @@ package declare_test
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -102,7 +103,8 @@ func TestSchemaHasTheParsersWords(t *testing.T) {
 	for frame, s := range map[string]*schema{
 		"files: [{path: a, secret: s/a, format: %}]": file["format"],
 		"files: [{path: a, secret: s/a, decode: %}]": file["decode"],
-		"run: {mode: %}": root.Properties["run"].Properties["mode"],
+		"vault: {auth: {type: %}}":                   root.Properties["vault"].Properties["auth"].Properties["type"],
+		"run: {mode: %}":                             root.Properties["run"].Properties["mode"],
 	} {
 		in := declare.Input{Cwd: "/", Open: open(fstest.MapFS{"c.yaml": {Data: []byte(strings.ReplaceAll(frame, "%", "qqq"))}})}
 		_, _, err := declare.Config{Path: "/c.yaml"}.Declare(in)
@@ -118,6 +120,39 @@ func TestSchemaHasTheParsersWords(t *testing.T) {
 		}
 		if got := strings.Join(words, ", "); got != list {
 			t.Errorf("%s: schema %q, parser %q", frame, got, list)
+		}
+	}
+}
+
+// TestPagesExamples reads every configuration on the page for people, and
+// wants one for each method of logging in that the page's table names.
+func TestPagesExamples(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, page := map[string]bool{}, string(raw)
+	for _, m := range regexp.MustCompile(`(?m)^    (?:vault|files):\n(?:    .*\n)+`).FindAllString(page, -1) {
+		in := declare.Input{Cwd: "/", Open: open(fstest.MapFS{"c.yaml": {Data: []byte(m)}})}
+		p, _, err := declare.Config{Path: "/c.yaml"}.Declare(in)
+		if err != nil {
+			t.Errorf("%v in\n%s", err, m)
+		}
+		shown[p.Login.Method.Value] = true
+		if files := p.Files; len(files) == 2 && files[0].Source.Ref.Read.Key() != files[1].Source.Ref.Read.Key() {
+			t.Errorf("these are two requests:\n%s", m)
+		}
+	}
+	shown["userpass"] = shown["ldap"] // one section
+	_, table, _ := strings.Cut(page, "| Method | Default mount |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	methods := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1)
+	if len(methods) != 12 {
+		t.Errorf("%d methods", len(methods))
+	}
+	for _, m := range methods {
+		if !shown[m[1]] {
+			t.Errorf("no example shows method: %s", m[1])
 		}
 	}
 }

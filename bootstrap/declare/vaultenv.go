@@ -1,37 +1,37 @@
 package declare
 
 import (
-	"errors"
-	"io/fs"
-	"path/filepath"
-
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 const environmentName = "environment"
 
-// TokenHelper is the login input that stands for ~/.vault-token, the file that
-// `vault login` leaves. It is declared only when the environment gives no
-// other input, so that a login may still prefer what a higher rank declares.
-const TokenHelper = "token_helper"
-
 // Environment is the front for the variables of the vault command, with their
 // meaning there, and for the login inputs VAULT_TOKEN, VAULT_ROLE_ID and
 // VAULT_SECRET_ID, each also as …_FILE. An empty variable is not set.
 //
+// It also finds what a platform leaves for a login that nobody declared, as
+// plan.Login.Ambient, and in a GitLab job (GITLAB_CI) the address, role and
+// mount that GitLab has variables for. Which login is meant is not decided here.
+//
 // https://developer.hashicorp.com/vault/docs/commands#configure-environment-variables
+// https://docs.gitlab.com/ci/secrets/hashicorp_vault/
 type Environment struct{}
 
 // Name gives environment.
 func (Environment) Name() string { return environmentName }
 
 // Declare reads the variables. Problems have CodeConfig: VAULT_SKIP_VERIFY
-// that is no boolean, and an input that is given in two ways.
+// that is no boolean, VAULT_RATE_LIMIT that is no rate, and an input that is
+// given in two ways.
 func (Environment) Declare(in Input) (plan.Plan, bool, error) {
 	e := environment{in: in}
 	e.server()
 	e.tls()
+	e.limits()
+	e.gitlab()
 	e.login()
+	e.ambient()
 	e.ignored()
 	return e.plan, e.found || len(e.problems) > 0, e.problems.Err()
 }
@@ -65,6 +65,26 @@ func (e *environment) server() {
 	e.text(&v.Address, "VAULT_AGENT_ADDR", "VAULT_ADDR")
 	e.text(&v.Namespace, "VAULT_NAMESPACE")
 	e.text(&v.Proxy, "VAULT_PROXY_ADDR", "VAULT_HTTP_PROXY")
+	const headers = "VAULT_HEADERS" // a JSON object of texts by name
+	if _, ok := e.in.variable(headers); ok {
+		v.HeaderSet = plan.Handle{Kind: plan.HandleEnv, Name: headers, Origin: variableOrigin(headers)}
+		e.found = true
+	}
+}
+
+func (e *environment) limits() {
+	const limit = "VAULT_RATE_LIMIT"
+	v, ok := e.in.variable(limit)
+	if !ok {
+		return
+	}
+	e.found = true
+	rate, err := plan.ParseRate(v)
+	if err != nil {
+		e.fail(limit, err.Error(), "")
+		return
+	}
+	e.plan.Vault.RateLimit = plan.Set(rate, variableOrigin(limit))
 }
 
 func (e *environment) tls() {
@@ -112,9 +132,6 @@ func (e *environment) login() {
 	for _, input := range [][2]string{{"token", "VAULT_TOKEN"}, {"role_id", "VAULT_ROLE_ID"}, {"secret_id", "VAULT_SECRET_ID"}} {
 		e.input(input[0], input[1])
 	}
-	if len(e.plan.Login.Inputs) == 0 {
-		e.tokenHelper()
-	}
 	e.found = e.found || len(e.plan.Login.Inputs) > 0
 }
 
@@ -133,27 +150,6 @@ func (e *environment) input(name, variable string) {
 	}
 }
 
-// tokenHelper looks for ~/.vault-token. One that cannot be read is noted and
-// no error: most likely nobody counts on it.
-func (e *environment) tokenHelper() {
-	if e.in.Home == "" {
-		return
-	}
-	path := filepath.Join(e.in.Home, ".vault-token")
-	from := plan.Origin{Front: environmentName, At: path}
-	text, err := e.in.read(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		e.ignore(path, reason(err), from)
-	case len(trimNewline(text)) == 0:
-		e.ignore(path, "the file is empty", from)
-	default:
-		e.plan.Login.Inputs[TokenHelper] = plan.Handle{Kind: plan.HandleFile, Name: path, Origin: from}
-	}
-	clear(text)
-}
-
 func (e *environment) ignore(what, why string, from plan.Origin) {
 	e.plan.Ignored = append(e.plan.Ignored, plan.Ignored{What: what, Why: why, Origin: from})
 }
@@ -163,10 +159,8 @@ func (e *environment) ignored() {
 	for _, v := range []struct{ name, why string }{
 		{"VAULT_CLIENT_TIMEOUT", "it bounds one request; use timeout, which bounds the whole start"},
 		{"VAULT_MAX_RETRIES", "requests are repeated until timeout"},
-		{"VAULT_RATE_LIMIT", "use vault.connections to bound requests"},
 		{"VAULT_SRV_LOOKUP", "the address is used as it is"},
-		{"VAULT_DISABLE_REDIRECTS", "a redirect to another host is never followed"},
-		{"VAULT_HEADERS", "no headers but our own are sent"},
+		{"VAULT_DISABLE_REDIRECTS", "a redirect leads to the same host only, or to one that vault.redirects names"},
 		{"VAULT_WRAP_TTL", "answers are not wrapped"},
 		{"VAULT_MFA", "a login cannot ask a person"},
 	} {

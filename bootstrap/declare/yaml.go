@@ -78,6 +78,23 @@ func (n *node) child(key string) *node {
 	return nil
 }
 
+// below follows a dotted path of keys; nil when it leads nowhere. A key may
+// have dots in it itself, as the name of a header may.
+func (n *node) below(path string) *node {
+	if found := n.child(path); found != nil || n == nil {
+		return found
+	}
+	for i, c := range path {
+		if c != '.' {
+			continue
+		}
+		if found := n.child(path[:i]).below(path[i+1:]); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
 // yamlReader builds nodes and collects what is wrong.
 type yamlReader struct {
 	file     string

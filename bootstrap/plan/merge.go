@@ -22,6 +22,9 @@ func (p *Plan) settings() []named {
 		{"vault.namespace", &v.Namespace},
 		{"vault.proxy", &v.Proxy},
 		{"vault.connections", &v.Connections},
+		{"vault.redirects", &v.Redirects},
+		{"vault.rate_limit", &v.RateLimit},
+		{"vault.body_limit", &v.BodyLimit},
 		{"vault.tls.ca_cert", &t.CACert},
 		{"vault.tls.ca_cert_pem", &t.CACertPEM},
 		{"vault.tls.ca_path", &t.CAPath},
@@ -32,10 +35,12 @@ func (p *Plan) settings() []named {
 		{"vault.auth.method", &l.Method},
 		{"vault.auth.mount", &l.Mount},
 		{"vault.auth.role", &l.Role},
+		{"vault.auth.namespace", &l.Namespace},
 		{"dev", &v.Dev},
 		{"dir", &p.Sink.Dir},
 		{"allow_disk", &p.Sink.AllowDisk},
 		{"timeout", &p.Timeout},
+		{"receipt", &p.Receipt},
 		{"refresh.every", &f.Every},
 		{"refresh.splay", &f.Splay},
 		{"refresh.on_change", &f.OnChange},
@@ -54,8 +59,8 @@ func (p *Plan) settings() []named {
 }
 
 // Overlay gives low with high put over it. A setting, a login input, a login
-// parameter, a KV rule and the command are high's where high has one; every
-// other list is low's followed by high's. Neither argument is changed, and the
+// parameter, a header, a KV rule and the command are high's where high has one;
+// every other list is low's followed by high's. Neither argument is changed, and the
 // result shares no map or list with them.
 //
 // Login inputs of different methods are kept side by side, each with its
@@ -70,7 +75,13 @@ func Overlay(low, high Plan) Plan {
 		}
 	}
 	out.Vault.KV = union(low.Vault.KV, high.Vault.KV)
+	out.Vault.Headers = union(low.Vault.Headers, high.Vault.Headers)
+	if high.Vault.HeaderSet.Kind != HandleNone {
+		out.Vault.HeaderSet = high.Vault.HeaderSet
+	}
+	out.Vault.Redirects.Value = slices.Clone(out.Vault.Redirects.Value)
 	out.Login.Inputs = union(low.Login.Inputs, high.Login.Inputs)
+	out.Login.Ambient = union(low.Login.Ambient, high.Login.Ambient)
 	out.Login.Params = union(low.Login.Params, high.Login.Params)
 	if len(high.Run.Command) > 0 {
 		out.Run.Command = high.Run.Command
@@ -113,8 +124,8 @@ func union[V any](low, high map[string]V) map[string]V {
 }
 
 // Merge joins plans of one rank, none of which wins over another: a setting, a
-// login input, a login parameter, a KV rule or a command that two of them give
-// differently is a Problem with CodeConfig that names both places. All such
+// login input, a login parameter, a header, a KV rule or a command that two of
+// them give differently is a Problem with CodeConfig that names both places. All such
 // problems are returned together, as Problems. The same value twice is fine.
 func Merge(parts ...Plan) (Plan, error) {
 	var out Plan
@@ -159,11 +170,10 @@ func (p *Plan) conflicts(part *Plan) Problems {
 			problems = append(problems, conflict("vault.auth."+name, a.Origin, b.Origin))
 		}
 	}
-	for _, name := range shared(p.Login.Inputs, part.Login.Inputs) {
-		a, b := p.Login.Inputs[name], part.Login.Inputs[name]
-		if a.Kind != b.Kind || a.Name != b.Name || a.File != b.File {
-			problems = append(problems, conflict("vault.auth."+name, a.Origin, b.Origin))
-		}
+	problems = append(problems, handleConflicts("vault.auth.", p.Login.Inputs, part.Login.Inputs)...)
+	problems = append(problems, handleConflicts("vault.headers.", p.Vault.Headers, part.Vault.Headers)...)
+	if a, b := p.Vault.HeaderSet, part.Vault.HeaderSet; a.Kind != HandleNone && b.Kind != HandleNone && !a.same(b) {
+		problems = append(problems, conflict("vault.headers", a.Origin, b.Origin))
 	}
 	for _, mount := range shared(p.Vault.KV, part.Vault.KV) {
 		if p.Vault.KV[mount] != part.Vault.KV[mount] {
@@ -173,6 +183,17 @@ func (p *Plan) conflicts(part *Plan) Problems {
 	a, b := p.Run.Command, part.Run.Command
 	if len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 		problems = append(problems, conflict("run.command", Origin{}, Origin{}))
+	}
+	return problems
+}
+
+// handleConflicts lists the names for which two maps name different places.
+func handleConflicts(prefix string, a, b map[string]Handle) Problems {
+	var problems Problems
+	for _, name := range shared(a, b) {
+		if !a[name].same(b[name]) {
+			problems = append(problems, conflict(prefix+name, a[name].Origin, b[name].Origin))
+		}
 	}
 	return problems
 }

@@ -59,7 +59,10 @@ func TestListsAreComplete(t *testing.T) {
 	}
 	walk("", reflect.TypeFor[Plan]())
 	slices.Sort(got)
-	want := []string{"Env", "EnvSets", "Files", "Ignored", "Login.Inputs", "Login.Params", "Reads", "Run.Command", "Sets", "Vault.KV"}
+	want := []string{
+		"Env", "EnvSets", "Files", "Ignored", "Login.Ambient", "Login.Inputs", "Login.Params", "Reads", "Run.Command", "Sets",
+		"Vault.Headers", "Vault.KV",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, merge.go and view.go know %q", got, want)
 	}
@@ -73,6 +76,10 @@ func samplePair() (low, high Plan) {
 	low.Vault.TLS.CACertPEM = Set("low", at("low"))
 	low.Vault.KV = map[string]KVRule{"a": KV1, "b": KV1}
 	low.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "LOW"}, "jwt": {Kind: HandleFile, Name: "low"}}
+	low.Login.Ambient = map[string]Handle{AmbientTokenHelper: {Kind: HandleFile, Name: "low"}}
+	low.Vault.Headers = map[string]Handle{"A": {Kind: HandleEnv, Name: "LOW"}, "B": {Kind: HandleEnv, Name: "LOW"}}
+	low.Vault.HeaderSet = Handle{Kind: HandleEnv, Name: "LOW"}
+	low.Vault.Redirects = Set([]string{"low"}, at("low"))
 	low.Files = []File{{Path: "low"}}
 	low.Run.Command = []string{"low"}
 	high.Vault.Address = Set("https://high", at("high"))
@@ -80,6 +87,10 @@ func samplePair() (low, high Plan) {
 	high.Vault.KV = map[string]KVRule{"b": KV2}
 	high.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "HIGH"}}
 	high.Login.Params = map[string]Setting[string]{"audience": Set("high", at("high"))}
+	high.Login.Ambient = map[string]Handle{AmbientGitLabIDToken: {Kind: HandleEnv, Name: "HIGH"}}
+	high.Login.Namespace = Set("high", at("high"))
+	high.Vault.Headers = map[string]Handle{"B": {Kind: HandleEnv, Name: "HIGH"}}
+	high.Vault.RateLimit = Set(Rate{1, 1}, at("high"))
 	high.Files = []File{{Path: "high"}}
 	high.Run.KillTimeout = Set(time.Duration(0), at("high"))
 	return low, high
@@ -101,6 +112,12 @@ func TestOverlay(t *testing.T) {
 	if p.Login.Inputs["token"].Name != "HIGH" || p.Login.Inputs["jwt"].Name != "low" || p.Login.Params["audience"].Value != "high" {
 		t.Errorf("login: %+v", p.Login)
 	}
+	if len(p.Login.Ambient) != 2 || p.Login.Namespace.Value != "high" {
+		t.Errorf("login: %+v", p.Login)
+	}
+	if p.Vault.Headers["A"].Name != "LOW" || p.Vault.Headers["B"].Name != "HIGH" || p.Vault.HeaderSet.Name != "LOW" {
+		t.Errorf("headers: %+v, %+v", p.Vault.Headers, p.Vault.HeaderSet)
+	}
 	if len(p.Files) != 2 || p.Files[0].Path != "low" || p.Files[1].Path != "high" {
 		t.Errorf("files: %+v", p.Files)
 	}
@@ -108,6 +125,7 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("run: %+v", p.Run)
 	}
 	p.Files[0].Path, p.Vault.KV["a"], p.Run.Command[0] = "changed", KVLiteral, "changed"
+	p.Vault.Redirects.Value[0], p.Vault.Headers["A"], p.Login.Ambient[AmbientTokenHelper] = "changed", Handle{}, Handle{}
 	if !reflect.DeepEqual(low, before) {
 		t.Error("the result shares memory with its argument")
 	}
@@ -130,7 +148,11 @@ func TestMerge(t *testing.T) {
 	a.Vault.Address = Set("CANARY-a", at("one"))
 	a.Vault.TLS.CACert = Set("x", at("one"))
 	a.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "A", Origin: at("one")}}
+	a.Vault.Headers = map[string]Handle{"X": {Kind: HandleEnv, Name: "A", Origin: at("one")}, "Y": {Kind: HandleFile, Name: "y"}}
+	a.Vault.HeaderSet = Handle{Kind: HandleEnv, Name: "A", Origin: at("one")}
 	a.Files = []File{{Path: "a"}}
+	b.Vault.HeaderSet = Handle{Kind: HandleEnv, Name: "A", Origin: at("two")}
+	b.Vault.Headers = map[string]Handle{"Y": {Kind: HandleFile, Name: "y"}}
 	b.Vault.Address = Set("CANARY-a", at("two")) // the same again
 	b.Vault.TLS.CAPath = Set("y", at("two"))
 	b.Login.Params = map[string]Setting[string]{"audience": Set("p", at("two"))}
@@ -142,6 +164,9 @@ func TestMerge(t *testing.T) {
 	if p.Vault.Address.Origin.At != "one" || !p.Vault.TLS.CACert.IsSet || !p.Vault.TLS.CAPath.IsSet {
 		t.Errorf("%+v", p.Vault)
 	}
+	if p.Vault.HeaderSet.Origin.At != "one" || len(p.Vault.Headers) != 2 {
+		t.Errorf("%+v, %+v", p.Vault.HeaderSet, p.Vault.Headers)
+	}
 	if len(p.Files) != 2 || p.Files[0].Path != "a" || len(p.Login.Inputs) != 1 || len(p.Login.Params) != 1 {
 		t.Errorf("%+v", p)
 	}
@@ -150,14 +175,20 @@ func TestMerge(t *testing.T) {
 	c.Vault.KV = map[string]KVRule{"secret": KV1}
 	c.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "C", Origin: at("three")}}
 	c.Login.Params = map[string]Setting[string]{"audience": Set("q", at("three"))}
+	c.Vault.Headers = map[string]Handle{"X": {Kind: HandleFile, Name: "A", Origin: at("three")}}
+	c.Vault.HeaderSet = Handle{Kind: HandleFile, Name: "A", Origin: at("three")}
+	c.Vault.Redirects, b.Vault.Redirects = Set([]string{"a"}, at("three")), Set([]string{"a", "b"}, at("two"))
 	c.Refresh.OnChange = Set(Action{Kind: ActionExec, Argv: []string{"x", "1"}}, at("three"))
 	c.Run.Command = []string{"c"}
 	d := Plan{Refresh: Refresh{OnChange: Set(Action{Kind: ActionExec, Argv: []string{"x", "2"}}, at("four"))}}
 	d.Vault.KV, d.Run.Command = map[string]KVRule{"secret": KV2}, []string{"d"}
 	_, err = Merge(a, b, c, d)
 	want := `setting "vault.address": declared with another value at one (declared at three); keep one of the two
+setting "vault.redirects": declared with another value at two (declared at three); keep one of the two
 setting "vault.auth.audience": declared with another value at two (declared at three); keep one of the two
 setting "vault.auth.token": declared with another value at one (declared at three); keep one of the two
+setting "vault.headers.X": declared with another value at one (declared at three); keep one of the two
+setting "vault.headers": declared with another value at one (declared at three); keep one of the two
 setting "refresh.on_change": declared with another value at three (declared at four); keep one of the two
 setting "vault.kv.secret": two declarations of the same rank differ; keep one of the two
 setting "run.command": two declarations of the same rank differ; keep one of the two`

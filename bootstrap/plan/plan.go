@@ -32,6 +32,10 @@ type Plan struct {
 	// included; 0 is no bound.
 	Timeout Setting[time.Duration]
 
+	// Receipt is the absolute path of the file that tells, without a value, what
+	// was done: who logged in, what was read and written. Not set: none.
+	Receipt Setting[string]
+
 	// Ignored lists what the declaration said and we do not need, with the
 	// reason, so that nothing is dropped silently.
 	Ignored []Ignored
@@ -45,6 +49,18 @@ type Vault struct {
 	Namespace Setting[string] // Vault Enterprise and OpenBao namespaces
 	TLS       TLS
 	Proxy     Setting[string]
+
+	// Headers are sent with every request, by name; HeaderSet is a JSON object
+	// of more of them. They are handles because a proxy's credentials are sent so.
+	Headers   map[string]Handle
+	HeaderSet Handle
+
+	// Redirects lists hosts (host, host:port, or *.domain) that a redirect may
+	// lead to besides the address itself, for standby nodes.
+	Redirects Setting[[]string]
+
+	RateLimit Setting[Rate]  // not set: no limit of our own
+	BodyLimit Setting[int64] // bytes of the largest answer that is accepted
 
 	// Connections bounds the requests under way at once (HTTP/1.1: the
 	// connections too; HTTP/2 uses one).
@@ -73,14 +89,31 @@ type Login struct {
 	Mount  Setting[string] // without the auth/ prefix; "" is the method's default
 	Role   Setting[string]
 
+	// Namespace is where the login is done; not set: where the secrets are.
+	Namespace Setting[string]
+
 	// Inputs are the method's inputs by name: token, role_id, secret_id, jwt,
 	// username, password, certificate, private_key, …
 	Inputs map[string]Handle
+
+	// Ambient are inputs that the platform left for us and nobody asked for, by
+	// the names below: a service account's token, a CI job's means to get one,
+	// ~/.vault-token. A declared input of any method wins over all of them.
+	Ambient map[string]Handle
 
 	// Params are further settings of the method that are no secret: audience,
 	// secret_id_creation_path, ….
 	Params map[string]Setting[string]
 }
+
+// The names of ambient login inputs.
+const (
+	AmbientTokenHelper    = "token_helper"          // ~/.vault-token, which `vault login` leaves
+	AmbientServiceAccount = "service_account_token" // of a Kubernetes pod
+	AmbientIDTokenURL     = "id_token_request_url"  // of a GitHub Actions job; the next one goes with it
+	AmbientIDTokenRequest = "id_token_request_token"
+	AmbientGitLabIDToken  = "gitlab_id_token" // of a GitLab job
+)
 
 // Sink is the folder that files are delivered to.
 type Sink struct {

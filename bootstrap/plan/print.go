@@ -41,51 +41,80 @@ func Text(w io.Writer, p Plan) error {
 	return nil
 }
 
-// textTables gives the tables that have rows, each with its heading first.
-func textTables(v View) [][][]string {
-	all := [][][]string{
-		{{"SETTING", "VALUE", "DECLARED AT"}},
-		{{"LOGIN INPUT", "TAKEN FROM", "DECLARED AT"}},
-		{{"MOUNT", "KV VERSION"}},
-		{{"OPERATION", "PATH", "VERSION", "NOTE", "DECLARED AT"}},
-		{{"FILE", "MODE", "OWNER", "FROM", "NOTE", "DECLARED AT"}},
-		{{"VARIABLE", "FROM", "NOTE", "DECLARED AT"}},
-		{{"COMMAND", "ARGUMENTS"}},
-		{{"IGNORED", "REASON", "DECLARED AT"}},
+// tables are the tables of a plan, each with its heading as its first row.
+type tables [][][]string
+
+func (t *tables) start(heading ...string) { *t = append(*t, [][]string{heading}) }
+
+// row adds a row to the table that was started last.
+func (t tables) row(cells ...string) {
+	last := &t[len(t)-1]
+	*last = append(*last, cells)
+}
+
+// textTables gives the tables that have rows.
+func textTables(v View) tables {
+	var t tables
+	t.login(v)
+	t.reads(v)
+	t.outputs(v)
+	t.start("COMMAND", "ARGUMENTS")
+	if v.Command != "" {
+		t.row(v.Command, strconv.Itoa(v.Args))
 	}
-	add := func(i int, cells ...string) { all[i] = append(all[i], cells) }
+	t.start("IGNORED", "REASON", "DECLARED AT")
+	for _, i := range v.Ignored {
+		t.row(i.What, i.Why, i.Origin)
+	}
+	return slices.DeleteFunc(t, func(rows [][]string) bool { return len(rows) == 1 })
+}
+
+func (t *tables) login(v View) {
+	t.start("SETTING", "VALUE", "DECLARED AT")
 	for _, s := range v.Settings {
-		add(0, s.Name, s.Value, s.Origin)
+		t.row(s.Name, s.Value, s.Origin)
 	}
+	t.start("HEADER", "TAKEN FROM", "DECLARED AT")
+	for _, h := range v.Headers {
+		t.row(h.Name, h.From, h.Origin)
+	}
+	t.start("LOGIN INPUT", "TAKEN FROM", "DECLARED AT")
 	for _, l := range v.Login {
-		add(1, l.Name, l.From, l.Origin)
+		t.row(l.Name, l.From, l.Origin)
 	}
+	t.start("LOGIN INPUT FOUND", "TAKEN FROM") // nobody declared it
+	for _, l := range v.Found {
+		t.row(l.Name, l.From)
+	}
+}
+
+func (t *tables) reads(v View) {
+	t.start("MOUNT", "KV VERSION")
 	for _, kv := range v.KV {
-		add(2, kv.Mount, kv.Version)
+		t.row(kv.Mount, kv.Version)
 	}
+	t.start("OPERATION", "PATH", "VERSION", "NOTE", "DECLARED AT")
 	for _, r := range v.Reads {
-		add(3, r.Operation, r.Path, versionText(r.Version), note(r.Optional), r.Origin)
+		t.row(r.Operation, r.Path, r.versionText(), r.note(), r.Origin)
 	}
+}
+
+func (t *tables) outputs(v View) {
+	t.start("FILE", "MODE", "OWNER", "FROM", "NOTE", "DECLARED AT")
 	for _, f := range v.Files {
-		add(4, f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), note(f.Optional), f.Origin)
+		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), note(f.Optional), f.Origin)
 	}
 	for _, s := range v.FileSets {
 		from, note := s.describe()
-		add(4, path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), from, note, s.Origin)
+		t.row(path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), from, note, s.Origin)
 	}
+	t.start("VARIABLE", "FROM", "NOTE", "DECLARED AT")
 	for _, e := range v.Env {
-		add(5, e.Name, e.Source.String(), note(e.Optional), e.Origin)
+		t.row(e.Name, e.Source.String(), note(e.Optional), e.Origin)
 	}
 	for _, s := range v.EnvSets {
-		add(5, s.Prefix+"*", s.Source.String(), "one variable per field", s.Origin)
+		t.row(s.Prefix+"*", s.Source.String(), "one variable per field", s.Origin)
 	}
-	if v.Command != "" {
-		add(6, v.Command, strconv.Itoa(v.Args))
-	}
-	for _, i := range v.Ignored {
-		add(7, i.What, i.Why, i.Origin)
-	}
-	return slices.DeleteFunc(all, func(rows [][]string) bool { return len(rows) == 1 })
 }
 
 func writeTable(w io.Writer, rows [][]string) error {
@@ -138,6 +167,18 @@ func (s ViewFileSet) describe() (from, note string) {
 	return s.Source.String(), "one file per field"
 }
 
+// note says what is special about the request.
+func (r ViewRead) note() string {
+	if len(r.Sends) == 0 {
+		return note(r.Optional)
+	}
+	sends := "sends " + strings.Join(r.Sends, ", ")
+	if r.Optional {
+		return "optional, " + sends
+	}
+	return sends
+}
+
 func note(optional bool) string {
 	if optional {
 		return "optional"
@@ -145,11 +186,15 @@ func note(optional bool) string {
 	return ""
 }
 
-func versionText(n int) string {
-	if n == 0 {
+// versionText is empty where nothing has versions.
+func (r ViewRead) versionText() string {
+	switch {
+	case r.Operation != OpRead.String():
+		return ""
+	case r.Version == 0:
 		return "newest"
 	}
-	return strconv.Itoa(n)
+	return strconv.Itoa(r.Version)
 }
 
 func ownerText(owner, group string) string {

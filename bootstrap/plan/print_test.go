@@ -44,7 +44,18 @@ func full() Plan {
 		"secret_id": {Kind: HandleKey, Name: "vault.auth.secret_id", File: "/etc/c.yaml", Origin: at("c.yaml:2:1")},
 		"role_id":   {Kind: HandleText, Name: "CANARY", Origin: at("c.yaml:2:2")},
 	}
-	p.Login.Params = map[string]Setting[string]{"audience": Set("vault", at("c.yaml:2:3"))}
+	p.Login.Params = map[string]Setting[string]{
+		"audience": Set("vault", at("c.yaml:2:3")), "service_account": Set("app@p.example", at("c.yaml:2:4")),
+		"sts_endpoint": Set("https://me:CANARY@sts", at("c.yaml:2:5")),
+	}
+	p.Login.Ambient = map[string]Handle{AmbientTokenHelper: {Kind: HandleFile, Name: "/home/u/.vault-token", Origin: at("/home/u/.vault-token")}}
+	p.Vault.Headers = map[string]Handle{
+		"X-Text": {Kind: HandleText, Name: "CANARY", Origin: at("c.yaml:2:6")}, "Authorization": {Kind: HandleFile, Name: "/run/basic", Origin: at("c.yaml:2:7")},
+	}
+	p.Vault.HeaderSet = Handle{Kind: HandleEnv, Name: "VAULT_HEADERS", Origin: at("VAULT_HEADERS")}
+	p.Vault.Redirects = Set([]string{"*.vault.example", "[::1]:8200"}, at("c.yaml:2:8"))
+	p.Vault.RateLimit, p.Vault.BodyLimit = Set(Rate{0.5, 3}, at("VAULT_RATE_LIMIT")), Set(int64(1<<20), at("c.yaml:2:9"))
+	p.Login.Namespace, p.Receipt = Set("root/ci", at("c.yaml:2:10")), Set("/tmp/receipt.json", at("--receipt"))
 	p.Run.Command = []string{"/bin/app", "--password=CANARY"}
 	p.Run.Mode = Set(RunSupervise, at("--supervise"))
 	p.Refresh.OnChange = Set(Action{Kind: ActionExec, Argv: []string{"/bin/hook", "CANARY"}, Timeout: time.Second}, at("--on-change"))

@@ -25,7 +25,9 @@ func (r Read) Key() string {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		b.WriteString(" " + strconv.Quote(name) + "=" + strconv.Quote(r.Body[name].String()))
+		h := r.Body[name]
+		kind := strconv.Itoa(int(h.Kind)) // the text "env:A" is not the variable A
+		b.WriteString(" " + strconv.Quote(name) + "=" + kind + ":" + strconv.Quote(h.String()))
 	}
 	return b.String()
 }

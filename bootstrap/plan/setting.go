@@ -104,3 +104,8 @@ func (h Handle) String() string {
 	}
 	return ""
 }
+
+// same reports whether both name the same place, wherever they were declared.
+func (h Handle) same(o Handle) bool {
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File
+}

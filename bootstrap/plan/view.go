@@ -12,7 +12,9 @@ import (
 // none changes its meaning. Every list is there even when it is empty.
 type View struct {
 	Settings []ViewSetting `json:"settings"`
+	Headers  []ViewInput   `json:"headers"` // "*" is an object of more of them
 	Login    []ViewInput   `json:"login"`
+	Found    []ViewInput   `json:"found"` // login inputs that nobody declared, of which one may be used
 	KV       []ViewKV      `json:"kv"`
 	Reads    []ViewRead    `json:"reads"`
 	Files    []ViewFile    `json:"files"`
@@ -32,7 +34,8 @@ type ViewSetting struct {
 	Origin string `json:"origin"`
 }
 
-// ViewInput is one login input and the place where its text is found.
+// ViewInput is one login input, or one header of every request, and the place
+// where its text is found.
 type ViewInput struct {
 	Name   string `json:"name"`
 	From   string `json:"from"` // env:NAME, file:PATH or FILE#KEY
@@ -53,6 +56,9 @@ type ViewRead struct {
 	Version   int    `json:"version"` // 0 is the newest
 	Optional  bool   `json:"optional"`
 	Origin    string `json:"origin"`
+
+	// Sends are the names in the body of a write, sorted; not their texts.
+	Sends []string `json:"sends"`
 }
 
 // ViewSource says where bytes come from.
@@ -112,12 +118,12 @@ type ViewIgnored struct {
 // NewView gives the plan as it is shown.
 func NewView(p Plan) View {
 	v := View{
-		Settings: viewSettings(&p), Login: []ViewInput{}, KV: []ViewKV{}, Reads: viewReads(p),
+		Settings: viewSettings(&p), Headers: viewHandles(p.Vault.Headers), Login: viewHandles(p.Login.Inputs),
+		Found: viewHandles(p.Login.Ambient), KV: []ViewKV{}, Reads: viewReads(p),
 		Files: []ViewFile{}, FileSets: []ViewFileSet{}, Env: []ViewEnv{}, EnvSets: []ViewEnvSet{}, Ignored: []ViewIgnored{},
 	}
-	for _, name := range sortedKeys(p.Login.Inputs) {
-		h := p.Login.Inputs[name]
-		v.Login = append(v.Login, ViewInput{name, h.place(), h.Origin.String()})
+	if h := p.Vault.HeaderSet; h.Kind != HandleNone {
+		v.Headers = append(v.Headers, ViewInput{"*", h.place(), h.Origin.String()})
 	}
 	for _, mount := range sortedKeys(p.Vault.KV) {
 		v.KV = append(v.KV, ViewKV{mount, p.Vault.KV[mount].String()})
@@ -143,6 +149,15 @@ func NewView(p Plan) View {
 	return v
 }
 
+func viewHandles(handles map[string]Handle) []ViewInput {
+	shown := []ViewInput{}
+	for _, name := range sortedKeys(handles) {
+		h := handles[name]
+		shown = append(shown, ViewInput{name, h.place(), h.Origin.String()})
+	}
+	return shown
+}
+
 func viewFileSet(s FileSet) ViewFileSet {
 	v := ViewFileSet{
 		Dir: s.Dir, Mode: octal(s.Mode), Owner: s.Owner, Group: s.Group,
@@ -163,7 +178,7 @@ func viewSettings(p *Plan) []ViewSetting {
 	}
 	for _, name := range sortedKeys(p.Login.Params) {
 		if s := p.Login.Params[name]; s.IsSet {
-			shown = append(shown, ViewSetting{"vault.auth." + name, s.Value, s.Origin.String()})
+			shown = append(shown, ViewSetting{"vault.auth." + name, showParam(name, s.Value), s.Origin.String()})
 		}
 	}
 	return shown
@@ -178,7 +193,18 @@ func showSetting(s named) string {
 	case "vault.tls.ca_cert_pem":
 		return fmt.Sprintf("inline, %d bytes", len(s.text()))
 	}
+	if list, ok := s.setting.(*Setting[[]string]); ok {
+		return strings.Join(list.Value, ", ")
+	}
 	return s.text()
+}
+
+// showParam tells the parameters that are URLs by their names.
+func showParam(name, text string) string {
+	if strings.HasSuffix(name, "_endpoint") {
+		return showURL(text)
+	}
+	return text
 }
 
 func showURL(s string) string {
@@ -226,7 +252,7 @@ func viewReads(p Plan) []ViewRead {
 			continue
 		}
 		index[r.Key()] = len(shown)
-		shown = append(shown, ViewRead{r.Op.String(), r.Path, r.KV.String(), r.Version, r.Optional, r.Origin.String()})
+		shown = append(shown, ViewRead{r.Op.String(), r.Path, r.KV.String(), r.Version, r.Optional, r.Origin.String(), sortedKeys(r.Body)})
 	}
 	return shown
 }
