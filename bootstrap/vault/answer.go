@@ -24,11 +24,16 @@ type answer struct {
 	Errors        []string       `json:"errors"`
 }
 
+// lease gives how long the answer's data is good for; 0 when it has no end.
+func (a *answer) lease() time.Duration { return time.Duration(a.LeaseDuration) * time.Second }
+
 // authInfo is the auth member of a login's answer.
 type authInfo struct {
 	ClientToken   string   `json:"client_token"`
 	Accessor      string   `json:"accessor"`
 	Policies      []string `json:"policies"`
+	EntityID      string   `json:"entity_id"`
+	Orphan        bool     `json:"orphan"`
 	LeaseDuration int64    `json:"lease_duration"` // seconds
 	Renewable     bool     `json:"renewable"`
 	TokenType     string   `json:"token_type"`
@@ -105,7 +110,7 @@ func (a *answer) secret() secret.Secret {
 		Data:      secret.NewTree(a.Data),
 		RequestID: a.RequestID,
 		LeaseID:   a.LeaseID,
-		Lease:     time.Duration(a.LeaseDuration) * time.Second,
+		Lease:     a.lease(),
 		Renewable: a.Renewable,
 		Warnings:  a.Warnings,
 	}

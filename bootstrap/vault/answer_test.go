@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -76,8 +77,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestHugeAnswers: what is read is bounded, also after decompression and also
-// for the body of an error.
+// TestHugeAnswers: what is read is bounded, also for the body of an error, and
+// also when the server says beforehand that it is too much.
 func TestHugeAnswers(t *testing.T) {
 	const size = 512 << 20
 	pour := func(w io.Writer) {
@@ -88,53 +89,141 @@ func TestHugeAnswers(t *testing.T) {
 				return
 			}
 		}
-		_, _ = io.WriteString(w, `"}}`)
 	}
-	var bomb bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
-	block := bytes.Repeat([]byte("a"), 1<<20)
-	for range 2 * MaxBody >> 20 {
-		_, _ = z.Write(block)
+	tests := map[string]struct {
+		h    handler
+		most uint64 // bytes
+	}{
+		// A buffer that grows has made about four times its end's size.
+		"stream": {func(_ int, w http.ResponseWriter, _ *http.Request) { pour(w) }, 5 * DefaultBodyLimit},
+		"error":  {func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); pour(w) }, 5 * DefaultBodyLimit},
+		"announced": {func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+			pour(w)
+		}, 8 << 20},
 	}
-	_ = z.Close()
-	tests := map[string]handler{
-		"stream": func(_ int, w http.ResponseWriter, _ *http.Request) { pour(w) },
-		"error":  func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); pour(w) },
-		"bomb": func(_ int, w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Accept-Encoding") != "gzip" {
-				t.Error("the client does not ask for gzip; this case tests nothing")
-			}
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(bomb.Bytes())
-		},
-	}
-	for name, h := range tests {
-		c, s := overNetwork(t, h)
+	for name, tt := range tests {
+		c, s := overNetwork(t, tt.h)
 		total := allocated(func() {
 			_, err := read(t.Context(), c, "secret/app")
-			problem(t, err, plan.CodeProtocol, "the answer is larger than 16 MiB")
+			problem(t, err, plan.CodeProtocol, "the answer is larger than 16384 KiB (declared at file: key); check what the path holds")
 			s.noCanary(t, err)
 		})
-		// A buffer that grows has made about five times its end's size, and
-		// the API module copies an error's body once more.
-		if s.count() != 1 || total > 12*MaxBody {
+		if s.count() != 1 || total > tt.most {
 			t.Errorf("%s: %d requests, %d MiB", name, s.count(), total>>20)
 		}
 	}
 }
 
-// TestJustFull: the bound itself is accepted, in whatever pieces it comes.
-func TestJustFull(t *testing.T) {
+// TestCompressedAnswer: compression is not asked for, and a server that
+// compresses all the same is not Vault: a small answer never becomes a large one.
+func TestCompressedAnswer(t *testing.T) {
+	var bomb bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
+	block := bytes.Repeat([]byte("a"), 1<<20)
+	for range 2 * DefaultBodyLimit >> 20 {
+		_, _ = z.Write(block)
+	}
+	_ = z.Close()
+	c, s := overNetwork(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if asked := r.Header.Get("Accept-Encoding"); asked != "" {
+			t.Errorf("asks for %s", asked)
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(bomb.Bytes())
+	})
+	total := allocated(func() {
+		_, err := read(t.Context(), c, "secret/app")
+		problem(t, err, plan.CodeProtocol, "the answer is not Vault's: it is not valid UTF-8 (of type application/json)")
+	})
+	if s.count() != 1 || total > 8<<20 {
+		t.Errorf("%d requests, %d MiB", s.count(), total>>20)
+	}
+}
+
+// TestReadBody: the limit itself is accepted, in whatever pieces it comes and
+// whether or not its length was announced.
+func TestReadBody(t *testing.T) {
+	const limit = 10
 	for _, size := range []int{0, 1, 9, 10, 11, 12, 100} {
-		for _, pieces := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.DataErrReader, iotest.HalfReader} {
-			body := &boundedBody{ReadCloser: io.NopCloser(pieces(strings.NewReader(strings.Repeat("a", size)))), left: 10}
-			got, err := io.ReadAll(body)
-			if size <= 10 && (err != nil || len(got) != size) || size > 10 && (!errors.Is(err, errTooLarge) || len(got) > 11) {
-				t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		for i, pieces := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.DataErrReader, iotest.HalfReader} {
+			for _, announced := range []int64{int64(size), -1} {
+				body := io.NopCloser(pieces(strings.NewReader(strings.Repeat("a", size))))
+				got, err := readBody(&http.Response{Body: body, ContentLength: announced}, limit)
+				if size <= limit && (err != nil || len(got) != size) || size > limit && (!errors.Is(err, errTooLarge) || len(got) > limit+1) {
+					t.Errorf("%d bytes, announced %d, pieces %d: got %d, %v", size, announced, i, len(got), err)
+				}
 			}
-			if _, again := body.Read(make([]byte, 1)); size > 10 && !errors.Is(again, errTooLarge) {
-				t.Errorf("%d bytes: read again: %v", size, again)
+		}
+	}
+	broken := io.NopCloser(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if got, err := readBody(&http.Response{Body: broken, ContentLength: 9}, limit); !errors.Is(err, io.ErrUnexpectedEOF) || string(got) != "abc" {
+		t.Errorf("broken: %q, %v", got, err)
+	}
+}
+
+// TestBodyLimit: the plan's own limit counts, for a read, a refusal and a login.
+func TestBodyLimit(t *testing.T) {
+	for limit, fits := range map[int64]bool{int64(len(kvAnswer)): true, int64(len(kvAnswer)) - 1: false} {
+		for _, status := range []int{200, 404} {
+			c, _ := inMemory(t, always(status, kvAnswer), func(o *Options) { o.Vault.BodyLimit = plan.Set(limit, plan.Origin{}) })
+			_, err := read(t.Context(), c, "secret/app")
+			if tooLarge := err != nil && strings.Contains(err.Error(), "larger than 0 KiB"); tooLarge == fits {
+				t.Errorf("limit %d, status %d: %v", limit, status, err)
 			}
+		}
+	}
+	c, s := inMemory(t, always(200, loginAnswer), func(o *Options) {
+		appRoleOptions(o)
+		o.Vault.BodyLimit = plan.Set(int64(8), plan.Origin{})
+	})
+	problem(t, c.Login(t.Context()), plan.CodeProtocol, "raise vault.body_limit")
+	if s.count() != 1 {
+		t.Errorf("%d requests", s.count())
+	}
+}
+
+// TestContentType: bytes that say of themselves that they are no JSON are not
+// Vault's, even if they could be read as such.
+func TestContentType(t *testing.T) {
+	for kind, good := range map[string]bool{
+		"application/json": true, "application/json; charset=utf-8": true, "Application/JSON": true, "": true,
+		"text/html": false, "text/plain; charset=utf-8": false, "application/json+x": false, "application/octet-stream": false, ";": false,
+	} {
+		for _, status := range []int{200, 404} {
+			c, s := inMemory(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = []string{kind}
+				w.Header().Set("Server", "nginx/1.2")
+				refuse(w, status, kvAnswer)
+			}, nil)
+			_, err := read(t.Context(), c, "secret/app")
+			switch {
+			case !good:
+				problem(t, err, plan.CodeProtocol, "the answer is not Vault's")
+				problem(t, err, plan.CodeProtocol, "(from nginx/1.2")
+			case status == 200 && err != nil, status == 404 && plan.CodeOf(err) != plan.CodeMissing:
+				t.Errorf("%q: %v", kind, err)
+			}
+			s.noCanary(t, err)
+		}
+	}
+}
+
+// TestWhoseAnswer: only plain and short words of the server are repeated.
+func TestWhoseAnswer(t *testing.T) {
+	tests := []struct{ server, kind, want string }{
+		{"", "", ""},
+		{"nginx", "", " (from nginx)"},
+		{"", "text/html; charset=utf-8", " (of type text/html)"},
+		{"Apache/2.4.1", "text/html", " (from Apache/2.4.1, of type text/html)"},
+		{"a b", "<b>", ""},
+		{strings.Repeat("a", maxWord), "", " (from " + strings.Repeat("a", maxWord) + ")"},
+		{strings.Repeat("a", maxWord+1), "", ""},
+	}
+	for _, tt := range tests {
+		resp := &http.Response{Header: http.Header{"Server": {tt.server}, "Content-Type": {tt.kind}}}
+		if got := whose(resp); got != tt.want {
+			t.Errorf("%q, %q: %q, want %q", tt.server, tt.kind, got, tt.want)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func prepare(t *testing.T, s *seen, address string, change func(*Options)) *Clie
 		Vault:   plan.Vault{Address: plan.Set(address, plan.Origin{At: "here"}), KV: map[string]plan.KVRule{"secret": plan.KV2}},
 		Login:   plan.Login{Inputs: map[string]plan.Handle{"token": {Kind: plan.HandleEnv, Name: "VAULT_TOKEN"}}},
 		Resolve: func(h plan.Handle) ([]byte, error) { return []byte(canary + "-" + h.Name), nil },
-		Log:     slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:     logTo(s),
 	}
 	if change != nil {
 		change(&o)
@@ -106,12 +106,17 @@ func prepare(t *testing.T, s *seen, address string, change func(*Options)) *Clie
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, given := c.login.(tokenLogin); given {
+	if _, given := c.login.(*tokenLogin); given {
 		if err := c.Login(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return c
+}
+
+// logTo gives a log that is kept whole.
+func logTo(s *seen) *slog.Logger {
+	return slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // appRoleOptions makes the login one by AppRole.
@@ -121,13 +126,36 @@ func appRoleOptions(o *Options) {
 	}
 }
 
+// variables are login inputs, each in a variable with its name in capitals.
+func variables(names ...string) map[string]plan.Handle {
+	inputs := map[string]plan.Handle{}
+	for _, name := range names {
+		inputs[name] = plan.Handle{Kind: plan.HandleEnv, Name: strings.ToUpper(name)}
+	}
+	return inputs
+}
+
+// serve gives h a real listener, and its address.
+func serve(t *testing.T, s *seen, h handler) string {
+	t.Helper()
+	server := httptest.NewServer(asVault(s, h))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// asVault notes each request and says, as Vault does, that the answer is JSON.
+func asVault(s *seen, h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		h(s.note(r), w, r)
+	}
+}
+
 // overNetwork serves h at a real listener.
 func overNetwork(t *testing.T, h handler) (*Client, *seen) {
 	t.Helper()
 	s := &seen{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h(s.note(r), w, r) }))
-	t.Cleanup(server.Close)
-	return prepare(t, s, server.URL, nil), s
+	return prepare(t, s, serve(t, s, h), nil), s
 }
 
 // inMemory serves h without a network, so that it can be used with a clock of
@@ -136,11 +164,7 @@ func inMemory(t *testing.T, h handler, change func(*Options)) (*Client, *seen) {
 	t.Helper()
 	s := &seen{}
 	c := prepare(t, s, "http://vault.test:8200", change)
-	g, ok := c.api.CloneConfig().HttpClient.Transport.(*guard)
-	if !ok {
-		t.Fatal("the transport is not guarded")
-	}
-	g.next = memory{func(w http.ResponseWriter, r *http.Request) { h(s.note(r), w, r) }}
+	c.http = memory{asVault(s, h)}
 	return c, s
 }
 

@@ -97,7 +97,18 @@ func (m *mounts) learn(at string, what mount) {
 // saysItself reports whether the path holds KV version 2's data/ or metadata/
 // element after a mount, so that nobody need be asked.
 func saysItself(path string) bool {
-	return strings.Contains(path, "/data/") || strings.Contains(path, "/metadata/")
+	return strings.HasSuffix(path, "/metadata") || strings.Contains(path, "/data/") || strings.Contains(path, "/metadata/")
+}
+
+// insertMetadata puts metadata/ after the mount, where version 2 lists; data/
+// has no list of its own.
+func insertMetadata(at, path string) string {
+	rest := strings.TrimPrefix(strings.TrimPrefix(path, at), "/")
+	if rest == "metadata" || strings.HasPrefix(rest, "metadata/") {
+		return path
+	}
+	rest = strings.TrimPrefix(rest+"/", "data/")
+	return strings.TrimSuffix(at+"/metadata/"+rest, "/")
 }
 
 // insertData puts data/ after the mount where version 2 wants it.
@@ -172,11 +183,11 @@ func mountOf(data map[string]any) (at string, found mount, ok bool) {
 // only when the server does not say what the mount is.
 func (c *Client) paths(ctx context.Context, r plan.Read) ([]string, error) {
 	path := plan.SplitPath(r.Path)
-	if r.KV == plan.KVLiteral || r.KV == plan.KV1 || r.Op != plan.OpRead {
+	if r.KV == plan.KVLiteral || r.KV == plan.KV1 || r.Op == plan.OpWrite {
 		return []string{path}, nil
 	}
 	if at, found, ok := c.kv.find(path); ok {
-		return []string{byRule(at, path, declared(found.rule, r.KV))}, nil
+		return []string{byRule(r.Op, at, path, declared(found.rule, r.KV))}, nil
 	}
 	if r.KV == plan.KVAuto && saysItself(path) {
 		return []string{path}, nil
@@ -184,11 +195,11 @@ func (c *Client) paths(ctx context.Context, r plan.Read) ([]string, error) {
 	at, found, err := c.askMount(ctx, path)
 	switch {
 	case errors.Is(err, errNotTold):
-		return guess(path, r.KV), nil
+		return guess(r.Op, path, r.KV), nil
 	case err != nil:
 		return nil, err
 	}
-	return []string{byRule(at, path, declared(found.rule, r.KV))}, nil
+	return []string{byRule(r.Op, at, path, declared(found.rule, r.KV))}, nil
 }
 
 // declared gives the rule for a read: its own declaration wins.
@@ -201,18 +212,21 @@ func declared(found, own plan.KVRule) plan.KVRule {
 
 // guess is for a server that does not tell: version 2 with the first element
 // as the mount, then the path as it is.
-func guess(path string, rule plan.KVRule) []string {
+func guess(op plan.Op, path string, rule plan.KVRule) []string {
 	first, _, _ := strings.Cut(path, "/")
-	v2 := insertData(first, path)
+	v2 := byRule(op, first, path, plan.KV2)
 	if rule == plan.KV2 || v2 == path {
 		return []string{v2}
 	}
 	return []string{v2, path}
 }
 
-func byRule(at, path string, rule plan.KVRule) string {
-	if rule == plan.KV2 {
-		return insertData(at, path)
+func byRule(op plan.Op, at, path string, rule plan.KVRule) string {
+	switch {
+	case rule != plan.KV2:
+		return path
+	case op == plan.OpList:
+		return insertMetadata(at, path)
 	}
-	return path
+	return insertData(at, path)
 }

@@ -359,19 +359,19 @@ func TestOperations(t *testing.T) {
 		if _, err := c.Generation()(t.Context(), tt.r, tt.body); err != nil || got != tt.want {
 			t.Errorf("%v: sent %+v, want %+v", err, got, tt.want)
 		}
-		if !c.HasLeases() || c.leases != i+1 {
-			t.Errorf("%d leases after %d", c.leases, i+1)
+		if !c.HasLeases() || len(c.leases()) != i+1 {
+			t.Errorf("%d leases after %d", len(c.leases()), i+1)
 		}
 	}
 	// A write is never shared, a read is.
 	get := c.Generation()
-	before := c.leases
+	before := len(c.leases())
 	for range 2 {
 		_, _ = get(t.Context(), plan.Read{Path: "pki/issue/web", Op: plan.OpWrite}, nil)
 		_, _ = get(t.Context(), plan.Read{Path: "secret/app"}, nil)
 		_, _ = get(t.Context(), plan.Read{Path: "secret/app", Version: 1}, nil)
 	}
-	if n := c.leases - before; n != 4 {
+	if n := len(c.leases()) - before; n != 4 {
 		t.Errorf("%d requests, want 4", n)
 	}
 }

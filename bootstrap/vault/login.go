@@ -2,316 +2,299 @@ package vault
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
+	"net/http"
 	"strings"
+	"time"
 
+	"github.com/secretboot/secretboot/bootstrap/identity"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
 // login gets a token for a client.
 type login interface {
 	run(ctx context.Context, c *Client) error
+
+	// renew gives the client a token that may have taken the place of the one
+	// that was just refused, and reports whether there is one.
+	renew(c *Client) bool
 }
 
-// method is one way to log in.
-type method struct {
-	name     string
-	needs    []string // the inputs that must be there
-	may      []string // the inputs that may be there
-	fallback string   // an input that only counts when nothing else was given
-	build    func(l plan.Login, in inputs) login
+// input is one fetched input of a login.
+type input struct {
+	handle  plan.Handle
+	value   secret.Value // as it was when we looked first
+	resolve func(plan.Handle) ([]byte, error)
+	used    bool
 }
 
-// inputs are the fetched inputs of a method by name, and where they came from.
+// fresh gives the input, read again from the second time on: the platform
+// replaces a projected token while we wait for Vault. What cannot be read again,
+// such as a pipe, stays as it was.
+func (i *input) fresh() secret.Value {
+	if i.used && i.handle.Kind == plan.HandleFile {
+		if text, err := i.resolve(i.handle); err == nil {
+			i.value = secret.New(text)
+		}
+	}
+	i.used = true
+	return i.value
+}
+
+// inputs are what a method is built from.
 type inputs struct {
-	values map[string]secret.Value
-	from   string
+	options Options
+	method  method
+	by      map[string]*input
+	from    []string // the places, for messages
 }
 
-func methods() []method {
-	return []method{
-		{name: "token", needs: []string{"token"}, fallback: "token_helper", build: newTokenLogin},
-		{name: "approle", needs: []string{"role_id"}, may: []string{"secret_id"}, build: newAppRoleLogin},
+func (in inputs) param(name string) string { return in.options.Login.Params[name].Or("") }
+
+// value gives an input that does not change; the empty Value when there is none.
+func (in inputs) value(name string) secret.Value {
+	if i := in.by[name]; i != nil {
+		return i.value
 	}
+	return secret.Value{}
 }
 
-// chooseLogin decides which login is meant, from the method that was named or
-// else from the inputs that are there, and fetches its inputs. More than one
-// possible login is an error: the operator decides, not we.
-func chooseLogin(l plan.Login, resolve func(plan.Handle) ([]byte, error)) (login, error) {
-	m, err := pick(l)
-	if err != nil {
-		return nil, err
-	}
-	var ps plan.Problems
-	ps.Add(unused(l, m))
-	in := inputs{values: map[string]secret.Value{}}
-	var from []string
-	for _, name := range slices.Concat(m.needs, m.may) {
-		h, ok := l.Inputs[name]
-		if !ok && name == "token" {
-			h, ok = l.Inputs[m.fallback]
-		}
-		if !ok {
-			continue
-		}
-		text, err := resolve(h)
-		if ps.Add(err); err == nil {
-			in.values[name] = secret.New(text)
-			from = append(from, h.String())
-		}
-	}
-	if err := ps.Err(); err != nil {
-		return nil, err
-	}
-	in.from = strings.Join(from, ", ")
-	return m.build(l, in), nil
+// noLogin sends no token: whoever is at the address adds its own.
+type noLogin struct{}
+
+func (noLogin) run(_ context.Context, c *Client) error {
+	c.book.login = receipt.Login{Method: "none"}
+	c.log.Info("sending no token of our own")
+	return nil
 }
 
-// unused refuses what the configuration file says for another login: a wish
-// that is silently dropped would be worse. Variables may be there for others.
-func unused(l plan.Login, m method) error {
-	var ps plan.Problems
-	drop := func(name string, from plan.Origin) {
-		if from.Front == "config" {
-			ps.Add(&plan.Problem{
-				Code: plan.CodeConfig, Origin: from, What: "vault.auth", Why: name + " means nothing to the login " + m.name,
-				Fix: "leave it out; this version knows the logins token and approle",
-			})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.Inputs)) {
-		if name != m.fallback && !slices.Contains(m.needs, name) && !slices.Contains(m.may, name) {
-			drop(name, l.Inputs[name].Origin)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.Params)) {
-		drop(name, l.Params[name].Origin)
-	}
-	if l.Role.IsSet {
-		drop("role", l.Role.Origin)
-	}
-	return ps.Err()
+func (noLogin) renew(*Client) bool { return false }
+
+// tokenLogin uses a token that was given to us. It is never revoked.
+type tokenLogin struct {
+	token   *input
+	wrapped *wrapping // nil: it is not wrapped
+	from    string
 }
 
-// CheckLogin tells, from the declaration alone, whether it is clear which login
-// is meant. That nothing was given is no problem yet: `secretboot plan` needs
-// no login. Nothing is read.
-func CheckLogin(l plan.Login) error {
-	if len(l.Inputs) == 0 && l.Method.Or("auto") == "auto" {
-		return nil
+func (t *tokenLogin) run(ctx context.Context, c *Client) error {
+	c.book.login = receipt.Login{Method: "token", Namespace: c.loginAs}
+	token := secret.Value{}
+	if t.wrapped == nil {
+		token = t.token.fresh()
+	} else {
+		ans, err := c.unwrap(ctx, *t.wrapped)
+		if err != nil {
+			return err
+		}
+		if ans.Auth == nil || ans.Auth.ClientToken == "" {
+			return t.wrapped.problem(plan.CodeProtocol, "it held no token", "wrap a token, as `vault token create -wrap-ttl` does")
+		}
+		token = secret.New([]byte(ans.Auth.ClientToken))
 	}
-	m, err := pick(l)
-	if err != nil {
-		return err
+	c.log.Info("using a token that was given to us", slog.String("from", t.from))
+	if err := c.setToken(token); err != nil {
+		return plan.At(err, plan.Origin{Front: "login", At: t.from})
 	}
-	return unused(l, m)
+	return nil
 }
 
-// pick finds the one method that is meant.
-func pick(l plan.Login) (method, error) {
-	if name := l.Method.Or("auto"); name != "auto" && name != "" {
-		return named(l, name)
+// renew looks whether the file holds another token by now: whoever keeps it
+// fresh has replaced it.
+func (t *tokenLogin) renew(c *Client) bool {
+	if t.wrapped != nil || t.token.handle.Kind != plan.HandleFile {
+		return false
 	}
-	var found []method
-	for _, m := range methods() {
-		if has(l, m.needs) {
-			found = append(found, m)
-		}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text, err := t.token.resolve(t.token.handle)
+	if err != nil || string(text) == string(c.token.Reveal()) || !sendable(text) {
+		return false
 	}
-	if len(found) == 0 {
-		for _, m := range methods() {
-			if _, ok := l.Inputs[m.fallback]; ok {
-				found = append(found, m)
-			}
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return method{}, nothingGiven(l)
-	}
-	var names, places []string
-	for _, m := range found {
-		names = append(names, m.name)
-		places = append(places, m.name+" from "+l.Inputs[m.needs[0]].String())
-	}
-	return method{}, &plan.Problem{
-		Code: plan.CodeConfig, What: "login", Why: "ambiguous: " + strings.Join(places, ", "),
-		Fix: "set vault.auth.method (SECRETBOOT_AUTH_METHOD) to one of " + strings.Join(names, ", ") + ", or give the inputs of one only",
-	}
+	c.log.Info("the token was refused and its file has another one", slog.String("from", t.from))
+	c.token = secret.New(text)
+	return true
 }
 
-// named finds the method that was asked for by name and checks its inputs.
-func named(l plan.Login, name string) (method, error) {
-	var known []string
-	for _, m := range methods() {
-		known = append(known, m.name)
-		if m.name != name {
-			continue
-		}
-		_, spare := l.Inputs[m.fallback]
-		if !has(l, m.needs) && !spare {
-			return m, &plan.Problem{
-				Code: plan.CodeConfig, Origin: l.Method.Origin, What: "login " + name, Why: strings.Join(m.needs, ", ") + " is missing",
-				Fix: "give it as vault.auth." + m.needs[0] + "_env or …_file, or set VAULT_" + strings.ToUpper(m.needs[0]),
-			}
-		}
-		return m, nil
-	}
-	return method{}, &plan.Problem{
-		Code: plan.CodeConfig, Origin: l.Method.Origin, What: "login method " + name, Why: "not known",
-		Fix: "use one of " + strings.Join(known, ", "),
-	}
-}
-
-// nothingGiven says what is missing, and names a half-given login.
-func nothingGiven(l plan.Login) error {
-	p := &plan.Problem{
-		Code: plan.CodeConfig, What: "login", Why: "no token and no role id was given",
-		Fix: "set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID (each also with _FILE), or vault.auth in the configuration",
-	}
-	names := slices.Sorted(maps.Keys(l.Inputs))
-	if len(names) > 0 {
-		p.Why = "only " + strings.Join(names, ", ") + " was given, which is not enough for any login"
-		p.Origin = l.Inputs[names[0]].Origin
-	}
-	return p
-}
-
-func has(l plan.Login, names []string) bool {
-	for _, n := range names {
-		if _, ok := l.Inputs[n]; !ok {
+// sendable reports whether a token can be sent in a header.
+func sendable(token []byte) bool {
+	for _, b := range token {
+		if b <= 0x20 || b >= 0x7f {
 			return false
 		}
 	}
 	return true
 }
 
-// tokenLogin uses a token that was given to us. It is never revoked.
-type tokenLogin struct {
-	token secret.Value
-	from  string
-}
-
-func newTokenLogin(_ plan.Login, in inputs) login {
-	return tokenLogin{in.values["token"], in.from}
-}
-
-func (t tokenLogin) run(_ context.Context, c *Client) error {
-	c.log.Info("using a token that was given to us", slog.String("from", t.from))
-	if err := c.setToken(t.token.Reveal()); err != nil {
-		return plan.At(err, plan.Origin{Front: "login", At: t.from})
-	}
-	return nil
-}
-
-// setToken makes the token the client's, after checking that it can be sent in
-// a header.
-func (c *Client) setToken(token []byte) error {
-	for _, b := range token {
-		if b <= 0x20 || b >= 0x7f {
-			return &plan.Problem{
-				Code: plan.CodeConfig, What: "the Vault token", Why: "has a space, a line break or another unprintable character in it",
-				Fix: "give the token alone",
-			}
+// setToken makes the token the client's.
+func (c *Client) setToken(token secret.Value) error {
+	if !sendable(token.Reveal()) {
+		return &plan.Problem{
+			Code: plan.CodeConfig, What: "the Vault token", Why: "has a space, a line break or another unprintable character in it",
+			Fix: "give the token alone",
 		}
 	}
-	c.api.SetToken(string(token))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = token
 	return nil
 }
 
-// appRole logs in with a role id and, where the role wants it, a secret id
-// (https://developer.hashicorp.com/vault/api-docs/auth/approle).
-type appRole struct {
-	mount, from      string
-	roleID, secretID secret.Value
+// postLogin is a login by a request with a JSON body: every method but a token
+// that is there already.
+type postLogin struct {
+	method, mount, role string
+	from                string // where the inputs came from
+	path                string // what follows /login
+	proof               func(context.Context) (identity.Proof, error)
+	wrapped             *wrapping // of the secret id; nil: it is not wrapped
+	once                bool      // its inputs may be good for one use only
+	used                func()    // called when the inputs are used up; may be nil
+
+	last identity.Proof // what was sent last, to explain a refusal
 }
 
-func newAppRoleLogin(l plan.Login, in inputs) login {
-	mount := strings.TrimPrefix(strings.Trim(l.Mount.Or(""), "/"), "auth/")
-	if mount == "" {
-		mount = "approle"
+func (*postLogin) renew(*Client) bool { return false }
+
+// run logs in. A login whose inputs may be good for one use only is not
+// repeated once the server may have seen it. A 502 is the exception: a proxy in
+// front of a restarting Vault answers so, and to fail at once would break every
+// start behind it. Should Vault have seen the login after all, the next one is
+// refused and says so, or an unused token is left to its TTL.
+func (p *postLogin) run(ctx context.Context, c *Client) error {
+	gateway := true
+	var unwrapped secret.Value
+	if p.wrapped != nil {
+		id, limited, err := c.unwrapSecretID(ctx, *p.wrapped)
+		if err != nil {
+			return err
+		}
+		unwrapped, gateway, p.once = id, !limited, limited
+		p.done()
 	}
-	return appRole{mount: mount, from: in.from, roleID: in.values["role_id"], secretID: in.values["secret_id"]}
-}
-
-func (a appRole) run(ctx context.Context, c *Client) error {
-	body := map[string]string{"role_id": string(a.roleID.Reveal())}
-	if a.secretID.Len() > 0 {
-		body["secret_id"] = string(a.secretID.Reveal())
+	body := func(ctx context.Context) ([]byte, error) {
+		members, err := p.proof(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if p.wrapped != nil {
+			members["secret_id"] = unwrapped
+		}
+		p.last = members
+		return encode(members)
 	}
-	return c.logIn(ctx, loginAt{"approle", a.mount, a.from}, body)
-}
-
-// loginAt says which login is done where, with inputs from where.
-type loginAt struct{ method, mount, from string }
-
-// origin names the places that the inputs came from.
-func (l loginAt) origin() plan.Origin { return plan.Origin{Front: "login", At: l.from} }
-
-// logIn posts a login and keeps the token that it gives. It is not repeated
-// once the server may have seen it: the secret id may be good for one use. A
-// 502 is the exception: a proxy in front of a restarting Vault answers so, and
-// to fail at once would break every start behind it. Should Vault have seen the
-// login after all, the next one is refused and says so, or an unused token is
-// left to its TTL.
-func (c *Client) logIn(ctx context.Context, to loginAt, texts map[string]string) error {
-	name, mount := to.method, to.mount
-	body, err := json.Marshal(texts)
+	ans, err := c.do(ctx, request{
+		method: http.MethodPut, path: "auth/" + p.mount + "/login" + p.path, body: body,
+		token: nobody(), login: true, once: p.once, gateway: gateway, linger: true,
+	})
 	if err != nil {
-		return &plan.Problem{Code: plan.CodeBug, What: "login " + name, Why: "its inputs cannot be encoded"}
+		return p.refused(c, err)
 	}
-	path := "auth/" + mount + "/login"
-	ans, err := c.do(ctx, request{method: "PUT", path: path, body: body, once: true, gateway: true})
-	if err != nil {
-		return loginProblem(err, to, path)
+	p.done()
+	return p.accept(c, ans)
+}
+
+func (p *postLogin) done() {
+	if p.used != nil {
+		p.used()
+		p.used = nil
 	}
+}
+
+// accept keeps the token of a login's answer.
+func (p *postLogin) accept(c *Client, ans *answer) error {
 	if ans.Auth == nil || ans.Auth.ClientToken == "" {
 		return &plan.Problem{
-			Code: plan.CodeProtocol, Origin: to.origin(), What: "login " + name + " at " + path, Why: "the answer holds no token",
+			Code: plan.CodeProtocol, Origin: p.origin(), What: p.what(c), Why: "the answer holds no token",
 			Fix: "check that the mount is an auth method and that VAULT_ADDR is Vault",
 		}
 	}
-	if err := c.setToken([]byte(ans.Auth.ClientToken)); err != nil {
-		return err
+	a := ans.Auth
+	if err := c.setToken(secret.New([]byte(a.ClientToken))); err != nil {
+		return &plan.Problem{Code: plan.CodeProtocol, Origin: p.origin(), What: p.what(c), Why: "the answer's token has unprintable characters", Fix: "check that VAULT_ADDR is Vault"}
 	}
 	c.mu.Lock()
-	c.owned = ans.Auth.TokenType != "batch" // a batch token cannot be revoked
+	c.owned = a.TokenType != "batch" // a batch token cannot be revoked
+	c.book.login = receipt.Login{
+		Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs, RequestID: ans.RequestID, EntityID: a.EntityID, Accessor: a.Accessor,
+		Policies: a.Policies, TokenType: a.TokenType, Expires: receipt.After(time.Now(), time.Duration(a.LeaseDuration)*time.Second),
+	}
 	c.mu.Unlock()
-	c.log.Info("logged in", slog.String("method", name), slog.String("mount", mount),
-		slog.String("from", to.from), slog.String("accessor", ans.Auth.Accessor), slog.Any("policies", ans.Auth.Policies),
-		slog.Int64("ttl_s", ans.Auth.LeaseDuration))
+	c.log.Info("logged in", slog.String("method", p.method), slog.String("mount", p.mount),
+		slog.String("from", p.from), slog.String("accessor", a.Accessor), slog.Any("policies", a.Policies),
+		slog.Int64("ttl_s", a.LeaseDuration))
 	return nil
 }
 
-// loginProblem adds what a refused login usually comes from.
-func loginProblem(err error, to loginAt, path string) error {
+// what names the login with all that must be right about it. A user's name is
+// left out: it is an input.
+func (p *postLogin) what(c *Client) string {
+	s := "login " + p.method + " at auth/" + p.mount + "/login"
+	if p.role != "" {
+		s += ", role " + p.role
+	}
+	if c.loginAs != "" {
+		s += ", namespace " + c.loginAs
+	}
+	return s
+}
+
+// origin names the places that the inputs came from.
+func (p *postLogin) origin() plan.Origin { return plan.Origin{Front: "login", At: p.from} }
+
+// refused adds what a refused login usually comes from.
+func (p *postLogin) refused(c *Client, err error) error {
 	var f *fault
 	if !errors.As(err, &f) {
 		return err
 	}
-	p := &plan.Problem{Code: f.code, Origin: to.origin(), What: "login " + to.method + " at " + path, Why: f.why, Fix: f.fix, Err: err}
+	out := &plan.Problem{Code: f.code, Origin: p.origin(), What: p.what(c), Why: f.why, Fix: f.fix, Err: err}
 	var whole *plan.Problem
 	if errors.As(err, &whole) && f.passing {
-		p.Why = whole.Why
+		out.Why = whole.Why
+		return out
 	}
-	switch {
-	case f.says("invalid role or secret ID"), f.says("invalid secret id"), f.says("invalid role ID"),
-		f.says("failed to validate"), f.says("missing secret_id"), f.says("missing role_id"):
-		p.Code, p.Why = plan.CodeDenied, "the role id or the secret id is not valid"
-		p.Fix = "check both, the secret id's TTL and number of uses, and that they belong to this mount and namespace"
-	case f.says("no handler for route"), f.says("unsupported path"):
-		p.Code, p.Why = plan.CodeDenied, "there is no such login there"
-		p.Fix = "check vault.auth.mount and VAULT_NAMESPACE"
-	case f.code == plan.CodeDenied:
-		p.Fix = "check vault.auth.mount, VAULT_NAMESPACE, and the addresses that the role is bound to"
+	if f.code != plan.CodeDenied && f.code != plan.CodeConfig && f.code != plan.CodeMissing {
+		return out
 	}
-	return p
+	out.Code = plan.CodeDenied
+	if r, ok := known(f, loginRefusals()); ok {
+		out.Why, out.Fix = r.why, r.fix
+	}
+	if out.Fix == "" {
+		out.Fix = "check vault.auth.mount, VAULT_NAMESPACE, the role, and what it is bound to"
+	}
+	p.explainToken(out)
+	return out
+}
+
+// explainToken says what the refused token of the platform says of itself: that
+// it is over, which is reason enough, or whom it is for, which is what a role
+// is bound to. Neither is secret.
+func (p *postLogin) explainToken(out *plan.Problem) {
+	jwt, ok := p.last["jwt"]
+	if !ok {
+		return
+	}
+	end, ok := identity.ExpiresAt(jwt.Reveal())
+	if ago := time.Since(end); ok && ago > 0 {
+		out.Why = "the platform's token expired at " + end.UTC().Format(time.RFC3339) + ", " + ago.Round(time.Second).String() + " ago"
+		out.Fix = "see why the platform does not renew it, and that our clock is right"
+		return
+	}
+	issuer, subject, ok := identity.Claimant(jwt.Reveal())
+	if issuer, subject = word(issuer), word(subject); ok && issuer != "" && subject != "" {
+		out.Why += "; the token is " + issuer + "'s for " + subject
+	}
+}
+
+// mountOr gives the mount of a login without the auth/ that some write.
+func mountOr(l plan.Login, def string) string {
+	if m := strings.TrimPrefix(strings.Trim(l.Mount.Or(""), "/"), "auth/"); m != "" {
+		return m
+	}
+	return def
 }

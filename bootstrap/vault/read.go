@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,22 +122,18 @@ func (c *Client) others(ctx context.Context, r plan.Read, tried []string, err er
 	if askErr != nil {
 		return nil
 	}
-	if p := byRule(at, path, found.rule); p != path {
+	if p := byRule(r.Op, at, path, found.rule); p != path {
 		return []string{p}
 	}
 	return nil
 }
 
 func (c *Client) readAt(ctx context.Context, r plan.Read, path string, body map[string]secret.Value) (secret.Secret, error) {
-	req, err := c.requestFor(r, path, body)
+	ans, err := c.do(ctx, c.requestFor(r, path, body))
 	if err != nil {
-		return secret.Secret{}, err
+		return secret.Secret{}, c.readProblem(err, r, path)
 	}
-	ans, err := c.do(ctx, req)
-	if err != nil {
-		return secret.Secret{}, readProblem(err, r, path)
-	}
-	if ans.Data == nil && ans.Auth == nil {
+	if ans.Data == nil && ans.Auth == nil && r.Op != plan.OpWrite {
 		return secret.Secret{}, &plan.Problem{
 			Code: plan.CodeProtocol, Origin: r.Origin, What: "secret " + path, Why: "the answer holds no data",
 			Fix: "check the path",
@@ -146,11 +143,7 @@ func (c *Client) readAt(ctx context.Context, r plan.Read, path string, body map[
 	if r.Version > 0 && !got.KV2 {
 		return secret.Secret{}, noVersions(r, path)
 	}
-	if got.LeaseID != "" {
-		c.mu.Lock()
-		c.leases++
-		c.mu.Unlock()
-	}
+	c.note(r, path, ans, got)
 	return got, nil
 }
 
@@ -165,38 +158,33 @@ func noVersions(r plan.Read, path string) error {
 
 // requestFor builds the request. Only a KV read may be repeated after an
 // ambiguous failure: any other path may make a new credential at each read.
-func (c *Client) requestFor(r plan.Read, path string, body map[string]secret.Value) (request, error) {
+func (c *Client) requestFor(r plan.Read, path string, body map[string]secret.Value) request {
 	req := request{method: http.MethodGet, path: path, once: !c.kv.safe(path)}
 	switch r.Op {
 	case plan.OpList:
 		req.method, req.once = "LIST", false
 	case plan.OpWrite:
-		req.method, req.once = http.MethodPut, true
-		texts := make(map[string]string, len(body))
-		for name, v := range body {
-			texts[name] = string(v.Reveal())
-		}
-		b, err := json.Marshal(texts)
-		if err != nil {
-			return req, &plan.Problem{Code: plan.CodeBug, Origin: r.Origin, What: "write " + path, Why: "its body cannot be encoded"}
-		}
-		req.body = b
+		req.method, req.once, req.mayBeEmpty = http.MethodPut, true, true
+		req.body = texts(body)
 	case plan.OpRead:
 		if r.Version > 0 {
 			req.params = url.Values{"version": {strconv.Itoa(r.Version)}}
 		}
 	}
-	return req, nil
+	return req
 }
 
 // readProblem says what a failed read means: where it was declared, which
 // version was deleted, which line the policy lacks.
-func readProblem(err error, r plan.Read, path string) error {
+func (c *Client) readProblem(err error, r plan.Read, path string) error {
 	var f *fault
 	if !errors.As(err, &f) {
 		return plan.At(err, r.Origin)
 	}
 	p := &plan.Problem{Code: f.code, Origin: r.Origin, What: "secret " + path, Why: f.why, Fix: f.fix, Err: err}
+	if c.namespace != "" {
+		p.What += " in namespace " + c.namespace
+	}
 	var whole *plan.Problem
 	if errors.As(err, &whole) && f.passing {
 		p.Why = whole.Why
@@ -212,9 +200,20 @@ func readProblem(err error, r plan.Read, path string) error {
 		if p.Fix != "" {
 			break
 		}
+		if c.own().Len() == 0 {
+			p.Fix = "we send no token: see that the agent at this address logs in by itself and adds its token to requests (use_auto_auth_token)"
+			break
+		}
 		p.Fix = `the policy may lack: path "` + path + `" { capabilities = ["` + capability(r.Op) + `"] }; check the namespace too`
 	case plan.CodeConfig:
 		p.Fix = "check that the path can be read, and whether it needs arguments"
+		if r.Op == plan.OpWrite {
+			p.Fix = "check the arguments, and the role or key that they are for; Vault's audit log has the request"
+		}
+		if k, ok := known(f, engineRefusals()); ok {
+			p.Why, p.Fix = k.why, k.fix
+			p.Code = cmp.Or(k.code, p.Code)
+		}
 	}
 	return p
 }

@@ -37,7 +37,7 @@ func TestProblemsSayWhatToDo(t *testing.T) {
 	c, _ := inMemory(t, always(403, deniedAnswer), nil)
 	for op, want := range map[plan.Op]string{
 		plan.OpRead:  `path "secret/data/app" { capabilities = ["read"] }`,
-		plan.OpList:  `path "secret/app" { capabilities = ["list"] }`,
+		plan.OpList:  `path "secret/metadata/app" { capabilities = ["list"] }`,
 		plan.OpWrite: `path "secret/app" { capabilities = ["update"] }`,
 	} {
 		_, err := c.Generation()(t.Context(), plan.Read{Path: "secret/app", Op: op}, nil)
@@ -58,7 +58,7 @@ func TestForeignRefusal(t *testing.T) {
 		405: slices.Concat(pages, objects),
 	} {
 		for _, page := range bodies {
-			want := "the answer is not Vault's (status " + strconv.Itoa(status) + ")"
+			want := "the answer is not Vault's (status " + strconv.Itoa(status) + ") (of type application/json)"
 			c, s := inMemory(t, always(status, page), nil)
 			_, err := read(t.Context(), c, "secret/app")
 			problem(t, err, plan.CodeProtocol, "secret secret/data/app: "+want+" (declared at file: key)")

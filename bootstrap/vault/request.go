@@ -2,20 +2,19 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/vault/api"
+	"unicode/utf8"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
 // request is one thing to ask of the server.
@@ -23,14 +22,48 @@ type request struct {
 	method string
 	path   string // below /v1/
 	params url.Values
-	body   []byte // JSON; wiped when the request is done
+
+	// body makes the JSON body, anew for each try; it is wiped afterwards. Its
+	// error ends the request and is given back as it is: it is a problem, or the
+	// cause of the context.
+	body func(context.Context) ([]byte, error)
+
+	token *secret.Value // whose request it is; nil: the client's own; empty: nobody's
+	login bool          // it is made where the login is, which may be another namespace
 
 	// once: it must not be repeated after the server may have seen it.
 	once bool
 	// gateway: a 502 does not count as seen, whatever once says.
 	gateway bool
-	// mayBeEmpty: an answer without a body is fine (a revocation).
+	// linger: when we are told to end, an answer under way is waited for a little.
+	linger bool
+	// mayBeEmpty: an answer without a body is fine (a revocation, a write).
 	mayBeEmpty bool
+}
+
+// nobody is the token of a request that needs none.
+func nobody() *secret.Value { return &secret.Value{} }
+
+// texts makes a body of strings.
+func texts(members map[string]secret.Value) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) { return encode(members) }
+}
+
+// encode writes the members as one JSON object. Text that is no UTF-8 would be
+// changed on the way, so it is refused.
+func encode(members map[string]secret.Value) ([]byte, error) {
+	plain := make(map[string]string, len(members))
+	for name, v := range members {
+		if !utf8.Valid(v.Reveal()) {
+			return nil, &plan.Problem{Code: plan.CodeConfig, What: name, Why: "is not valid UTF-8, so JSON cannot carry it", Fix: "encode it, for example as base64"}
+		}
+		plain[name] = string(v.Reveal())
+	}
+	body, err := json.Marshal(plain)
+	if err != nil {
+		return nil, &plan.Problem{Code: plan.CodeBug, What: "request", Why: "its body cannot be encoded"}
+	}
+	return body, nil
 }
 
 // loginLinger is how long a login that is under way may take after we were
@@ -45,11 +78,10 @@ const (
 )
 
 // do sends r until it is answered, fails for good, or ctx ends. Its error is a
-// *plan.Problem.
+// *plan.Problem, or the cause of ctx.
 func (c *Client) do(ctx context.Context, r request) (*answer, error) {
-	defer clear(r.body)
 	var last *fault
-	wait := firstWait
+	wait, renewed := firstWait, false
 	for try := 1; ; try++ {
 		ans, f := c.try(ctx, r)
 		if f == nil {
@@ -57,6 +89,13 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		}
 		if ctx.Err() != nil {
 			return nil, c.ended(ctx, f, last, try)
+		}
+		if f.whole != nil {
+			return nil, f.whole
+		}
+		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c) {
+			renewed = true
+			continue
 		}
 		if last = f; !f.passing || (r.once && f.ambiguous) {
 			return nil, f.problem(r)
@@ -97,6 +136,9 @@ func (c *Client) ended(ctx context.Context, f, last *fault, tries int) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
+	if f.whole != nil {
+		return f.whole
+	}
 	why := f.why
 	if last != nil && f.cut {
 		why = last.why
@@ -123,29 +165,75 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 	case <-ctx.Done():
 		return nil, &fault{why: "no answer", passing: true, cut: true, err: ctx.Err()}
 	}
-	if r.gateway {
+	if c.rate != nil {
+		if err := c.rate.Wait(ctx); err != nil {
+			return nil, &fault{code: plan.CodeUnavailable, why: "our own rate limit leaves no time", cut: true, err: err, whole: rateProblem(ctx)}
+		}
+	}
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = r.body(ctx); err != nil {
+			return nil, bodyless(ctx, err)
+		}
+		defer clear(body)
+	}
+	if r.linger {
 		var stop context.CancelFunc
 		ctx, stop = lingering(ctx)
 		defer stop()
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	ctx = context.WithValue(ctx, onceKey{}, r.once)
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { sent.Store(true) },
 	})
-	resp, err := c.send(ctx, r)
-	if resp == nil {
+	resp, err := c.send(ctx, r, body)
+	if err != nil {
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	body, readErr := io.ReadAll(resp.Body)
-	defer clear(body)
-	if readErr != nil {
-		return nil, bodyFault(readErr)
+	text, err := readBody(resp, c.limit)
+	defer clear(text)
+	if err != nil {
+		return nil, bodyFault(err, c.limit)
 	}
-	return interpret(resp, body, r)
+	c.keepIndex(resp.Header.Get(headerIndex), r)
+	return interpret(resp, text, r)
+}
+
+// bodyless is for a body that could not be made: a problem that is complete, or
+// the end of ctx.
+func bodyless(ctx context.Context, err error) *fault {
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return &fault{code: plan.CodeUnavailable, why: "no proof of who we are", passing: true, cut: true, err: err}
+	}
+	return &fault{whole: err, err: err}
+}
+
+// rateProblem is for a wait that our own rate limit would make longer than the
+// deadline; nil when ctx has ended already.
+func rateProblem(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return &plan.Problem{
+		Code: plan.CodeUnavailable, What: "vault", Why: "the rate limit of our own leaves no time for another request before the deadline",
+		Fix: "raise vault.rate_limit (VAULT_RATE_LIMIT) or --timeout",
+	}
+}
+
+// keepIndex remembers what the server must have seen before it can serve us:
+// that of the login, or a standby behind the same address may not know the
+// token yet.
+func (c *Client) keepIndex(index string, r request) {
+	if index == "" || !r.login {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index = index
 }
 
 // lingering gives a context that ends loginLinger after ctx does: a login that
@@ -157,20 +245,4 @@ func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
 		context.AfterFunc(longer, func() { t.Stop() })
 	})
 	return longer, func() { stop(); cancel() }
-}
-
-// send hands r to the API module. An error status comes back as a response and
-// an error; only the response is of use here.
-func (c *Client) send(ctx context.Context, r request) (*api.Response, error) {
-	if r.method == http.MethodPut {
-		// The module keeps and may re-send the slice, so it gets its own.
-		body := append([]byte(nil), r.body...)
-		defer clear(body)
-		return c.api.Logical().WriteRawWithContext(ctx, r.path, body)
-	}
-	params := r.params
-	if r.method == "LIST" {
-		params = url.Values{"list": {"true"}}
-	}
-	return c.api.Logical().ReadRawWithDataWithContext(ctx, r.path, params)
 }

@@ -26,7 +26,7 @@ var statuses = []struct {
 	{403, plan.CodeDenied, false, false, "permission denied"},
 	{404, plan.CodeMissing, false, false, "there is no such secret"},
 	{405, plan.CodeConfig, false, false, "does not support this operation"},
-	{408, plan.CodeUnavailable, false, false, "Vault failed (status 408)"},
+	{408, plan.CodeUnavailable, true, true, "the request took too long for the server (status 408)"},
 	{412, plan.CodeUnavailable, true, false, "cannot serve the request yet"},
 	{429, plan.CodeUnavailable, true, false, "quota"},
 	{472, plan.CodeUnavailable, true, false, "cannot serve the request yet"},

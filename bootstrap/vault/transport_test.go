@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,6 +56,20 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
+// options are complete ones with a token; change may be nil.
+func options(change func(*Options)) Options {
+	o := Options{
+		Vault:   plan.Vault{Address: plan.Set("https://vault", plan.Origin{}), KV: map[string]plan.KVRule{"secret": plan.KV2}},
+		Login:   plan.Login{Inputs: variables("token")},
+		Resolve: func(plan.Handle) ([]byte, error) { return []byte(canary), nil },
+		Log:     slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	return o
+}
+
 func TestPrepareRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -64,31 +79,22 @@ func TestPrepareRefuses(t *testing.T) {
 	tests := []struct {
 		name, want string
 		change     func(*Options)
-		environ    [2]string
 	}{
-		{"no address", "not given", func(o *Options) { o.Vault.Address = plan.Setting[string]{} }, [2]string{}},
-		{"missing CA", "CA certificate " + empty + "x: no such file or directory (declared at here)", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty+"x", here) }, [2]string{}},
-		{"empty CA", "a certificate or key cannot be read or used (declared at here)", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty, here) }, [2]string{}},
-		{"bad PEM", "a certificate or key cannot be read or used", func(o *Options) { o.Vault.TLS.CACertPEM = plan.Set("x", here) }, [2]string{}},
-		{"certificate without key", "a certificate or key cannot be read or used", func(o *Options) { o.Vault.TLS.ClientCert = plan.Set(empty, here) }, [2]string{}},
-		{"bad proxy", "the proxy: not a URL (declared at here)", func(o *Options) { o.Vault.Proxy = plan.Set(canary, here) }, [2]string{}},
-		{"bad variable", "the VAULT_… variables: one of them cannot be used", nil, [2]string{"VAULT_CLIENT_TIMEOUT", canary}},
-		{"bad headers", "VAULT_HEADERS: cannot be used", nil, [2]string{"VAULT_HEADERS", canary}},
+		{"no address", "Vault's address: not given; set VAULT_ADDR", func(o *Options) { o.Vault.Address = plan.Setting[string]{} }},
+		{"missing CA", "CA certificate " + empty + "x: no such file or directory (declared at here)", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty+"x", here) }},
+		{"empty CA", "CA certificate " + empty + ": holds no certificate in PEM (declared at here)", func(o *Options) { o.Vault.TLS.CACert = plan.Set(empty, here) }},
+		{"bad PEM", "CA certificate: holds no certificate in PEM (declared at here)", func(o *Options) { o.Vault.TLS.CACertPEM = plan.Set(canary, here) }},
+		{"certificate without key", "client certificate: given without its key (declared at here); set vault.tls.client_key (VAULT_CLIENT_KEY) too", func(o *Options) { o.Vault.TLS.ClientCert = plan.Set(empty, here) }},
+		{"key without certificate", "client key: given without its certificate (declared at here); set vault.tls.client_cert (VAULT_CLIENT_CERT) too", func(o *Options) { o.Vault.TLS.ClientKey = plan.Set(empty, here) }},
+		{"bad pair", "client certificate: it and its key are not PEM, or do not belong together (declared at here)", func(o *Options) {
+			o.Vault.TLS.ClientCert, o.Vault.TLS.ClientKey = plan.Set(empty, here), plan.Set(empty, here)
+		}},
+		{"bad proxy", "the proxy: not a URL (declared at here)", func(o *Options) { o.Vault.Proxy = plan.Set(canary, here) }},
+		{"no login", "login: no token and no role id was given", func(o *Options) { o.Login.Inputs = nil }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.environ[0] != "" {
-				t.Setenv(tt.environ[0], tt.environ[1])
-			}
-			o := Options{
-				Vault:   plan.Vault{Address: plan.Set("https://vault", plan.Origin{})},
-				Login:   plan.Login{Inputs: map[string]plan.Handle{"token": {}}},
-				Resolve: func(plan.Handle) ([]byte, error) { return []byte("t"), nil },
-			}
-			if tt.change != nil {
-				tt.change(&o)
-			}
-			_, err := Prepare(o)
+			_, err := Prepare(options(tt.change))
 			problem(t, err, plan.CodeConfig, tt.want)
 			if err != nil && strings.Contains(err.Error(), canary) {
 				t.Errorf("the error holds the value: %v", err)
@@ -135,11 +141,7 @@ func TestFilesAreNamed(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	v.Address = plan.Set("https://vault", plan.Origin{})
-	_, err := Prepare(Options{
-		Vault:   v,
-		Login:   plan.Login{Inputs: map[string]plan.Handle{"token": {}}},
-		Resolve: func(plan.Handle) ([]byte, error) { return []byte("t"), nil },
-	})
+	_, err := Prepare(options(func(o *Options) { o.Vault = v }))
 	if !errors.As(err, &ps) || len(ps) != 4 {
 		t.Errorf("Prepare: %v, want four problems", err)
 	}
@@ -149,8 +151,8 @@ func TestFilesAreNamed(t *testing.T) {
 // are none either.
 func TestCheckServer(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
+	file := newAuthority(t).file
+	if err := os.Link(file, filepath.Join(dir, "ca.pem")); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range []plan.Vault{

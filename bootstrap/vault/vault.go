@@ -1,43 +1,52 @@
-// Package vault is the client of HashiCorp Vault and OpenBao, and the only
-// importer of their API module.
+// Package vault is the client of HashiCorp Vault and OpenBao.
 //
 // [Prepare] checks everything that needs no network: the address, the TLS
 // files, which login is meant, and that its inputs can be read. [Client.Login]
-// gets a token, [Client.Generation] reads, [Client.Close] revokes what we got.
+// gets a token, [Client.Generation] reads, [Client.Close] revokes what we got,
+// [Client.Record] says what was done.
 //
-// The contract of the client, where it differs from the API module's defaults:
+// The contract of the client:
 //
-//   - a redirect is never followed, so a token never reaches a second host;
-//   - an answer is at most [MaxBody] bytes, valid UTF-8, one JSON value, and
+//   - a token never reaches a second host: a redirect is followed only to the
+//     address itself or to a host that the plan lists;
+//   - an answer is at most so many bytes, JSON, valid UTF-8, one value, and
 //     never empty where one was needed;
 //   - what can pass (sealed, starting, over quota, unreachable) is tried again
 //     with growing, jittered waits until the context ends; what cannot pass
 //     fails at once and says what to do;
 //   - one generation reads each path once, however it was written down;
-//   - what must not happen twice (a login, a dynamic read, a write) is not
-//     repeated once the server may have seen it, but for a login that only a
-//     proxy's 502 answered;
+//   - what must not happen twice (to unwrap, a login with a secret id, a dynamic
+//     read, a write) is not repeated once the server may have seen it, but for a
+//     login that only a proxy's 502 answered;
+//   - every lease and token that we own is known, and revoked by Close;
 //   - no error holds a value, a token or a response body.
+//
+// It speaks HTTP by itself, without Vault's API module: that module sends the
+// token wherever a redirect points, bounds no body, reads the process
+// environment, and would have to be undone in each of these points.
 //
 // [PrepareDev] gives the same client over a local file, for laptops and tests.
 package vault
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/vault/api"
+	"golang.org/x/time/rate"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-// MaxBody is the largest answer that is accepted, in bytes. Vault's own limit
-// for a request is 32 MiB; a secret that is larger than this does not belong
-// into an init container's memory.
-const MaxBody = 16 << 20
+// DefaultBodyLimit is the largest answer that is accepted, in bytes, when the
+// plan does not say. Vault's own limit for a request is 32 MiB; a secret that
+// is larger than this does not belong into an init container's memory.
+const DefaultBodyLimit = 16 << 20
 
 // DefaultConnections bounds the requests under way at once when the plan does
 // not say.
@@ -55,23 +64,41 @@ type Options struct {
 	Vault   plan.Vault
 	Login   plan.Login
 	Resolve func(plan.Handle) ([]byte, error) // fetches a secret input
+	Remove  func(plan.Handle) error           // removes the file of an input that is used up
+	Proxy   proxyFunc                         // the platform's proxy; nil is none
 	Log     *slog.Logger
+
+	// Account asks for what the login itself does not tell, such as the display
+	// name: one request more, for the record.
+	Account bool
 }
+
+type proxyFunc = func(*http.Request) (*url.URL, error)
 
 // Client talks to one server as one identity. Its methods may be called from
 // several goroutines at once, after Login.
 type Client struct {
-	api   *api.Client
-	name  string // the address, for messages
-	log   *slog.Logger
-	login login
-	kv    *mounts
-	slots chan struct{} // one per request that may be under way
+	http      http.RoundTripper
+	base      url.URL // of the server, without the /v1/
+	name      string  // the address, for messages
+	namespace string
+	headers   http.Header
+	redirects []string
+	limit     int64
+	rate      *rate.Limiter // nil: none
+	slots     chan struct{} // one per request that may be under way
+	log       *slog.Logger
+	kv        *mounts
+	login     login
+	loginAs   string // the namespace of the login
+	account   bool
 
 	mu     sync.Mutex
-	owned  bool // the token came from our own login
-	leases int  // leases that hang on the token
+	token  secret.Value
+	index  string // what the server has to have seen before it answers us
+	owned  bool   // the token came from our own login
 	closed bool
+	book   book
 }
 
 // Prepare makes a client. It reads the files and login inputs that the options
@@ -79,10 +106,29 @@ type Client struct {
 // plan.Problems with plan.CodeConfig.
 func Prepare(o Options) (*Client, error) {
 	var ps plan.Problems
-	ac, err := newAPI(o.Vault)
+	c := &Client{
+		namespace: strings.Trim(o.Vault.Namespace.Or(""), "/"),
+		redirects: o.Vault.Redirects.Or(nil),
+		limit:     o.Vault.BodyLimit.Or(DefaultBodyLimit),
+		slots:     make(chan struct{}, o.Vault.Connections.Or(DefaultConnections)),
+		kv:        newMounts(o.Vault.KV),
+		log:       o.Log,
+		account:   o.Account,
+	}
+	c.loginAs = strings.Trim(o.Login.Namespace.Or(c.namespace), "/")
+	if r := o.Vault.RateLimit; r.IsSet {
+		c.rate = rate.NewLimiter(rate.Limit(r.Value.PerSecond), r.Value.Burst)
+	}
+	ps.Add(c.setAddress(o.Vault.Address))
+	ps.Add(c.setHeaders(o.Vault, o.Resolve))
+	how, err := chooseLogin(o)
 	ps.Add(err)
-	how, err := chooseLogin(o.Login, o.Resolve)
-	ps.Add(err)
+	c.login = how
+	var own *keyPair
+	if cert, ok := how.(certLogin); ok {
+		own = cert.pair
+	}
+	ps.Add(c.setTransport(o, own))
 	if err := ps.Err(); err != nil {
 		return nil, err
 	}
@@ -90,57 +136,16 @@ func Prepare(o Options) (*Client, error) {
 		o.Log.Warn("the server's certificate is not checked: whoever is in between can read every secret",
 			slog.String("declared", o.Vault.TLS.SkipVerify.Origin.String()))
 	}
-	n := o.Vault.Connections.Or(DefaultConnections)
-	return &Client{
-		api:   ac,
-		name:  o.Vault.Address.Value,
-		log:   o.Log,
-		login: how,
-		kv:    newMounts(o.Vault.KV),
-		slots: make(chan struct{}, n),
-	}, nil
+	return c, nil
 }
 
 // Login gets a token, or takes the one that was given.
-func (c *Client) Login(ctx context.Context) error { return c.login.run(ctx, c) }
-
-// HasLeases reports whether a lease hangs on a token of ours: revoking the
-// token would take away what was delivered.
-func (c *Client) HasLeases() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.leases > 0
-}
-
-// Close revokes the token if we got it by logging in, and with it every lease
-// of ours. It may be called more than once, and after a failed or absent login.
-// It takes at most three seconds, even when ctx has ended already.
-func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	revoke := c.owned && !c.closed
-	c.closed = true
-	c.mu.Unlock()
-	if !revoke {
-		return nil
+func (c *Client) Login(ctx context.Context) error {
+	if err := c.login.run(ctx, c); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	_, err := c.do(ctx, request{method: "PUT", path: "auth/token/revoke-self", once: true, mayBeEmpty: true})
-	if err != nil {
-		return &plan.Problem{
-			Code: plan.CodeOf(err), What: "revoke our token", Why: whyOf(err), Err: err,
-			Fix: "it ends by itself when its TTL is over",
-		}
+	if c.account {
+		c.askAccount(ctx)
 	}
-	c.log.Debug("token revoked")
 	return nil
-}
-
-// whyOf gives the cause that a problem names, without the name of what failed.
-func whyOf(err error) string {
-	var p *plan.Problem
-	if errors.As(err, &p) {
-		return p.Why
-	}
-	return "unknown cause"
 }
