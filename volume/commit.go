@@ -57,6 +57,7 @@ func (v *Volume) publish() error {
 		v.inherited = inherited
 		return join(err, v.pointTo(before), v.unlink(added))
 	}
+	v.delivered = v.staged.files
 	if before != "" {
 		v.old = append(v.old, before)
 	}

@@ -151,6 +151,8 @@ func shredEntry(dir *os.Root, path, name string, sync bool, ps *plan.Problems) {
 	info, err := dir.Lstat(name)
 	switch {
 	case err != nil:
+	case isMount(dir, name):
+		err = errMounted
 	case info.IsDir():
 		shredTree(dir, path, name, sync, ps)
 		return
@@ -162,6 +164,22 @@ func shredEntry(dir *os.Root, path, name string, sync bool, ps *plan.Problems) {
 	if err != nil {
 		ps.Add(shredProblem(filepath.Join(path, name), err))
 	}
+}
+
+// errMounted: what is mounted below our folder is not ours to destroy.
+var errMounted = errors.New("something is mounted there")
+
+// isMount reports whether a name is the root of another mount (statx(2); a
+// kernel before Linux 5.8 does not tell).
+func isMount(dir *os.Root, name string) bool {
+	self, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer self.Close()
+	var st unix.Statx_t
+	err = unix.Statx(int(self.Fd()), name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 func shredProblem(path string, err error) *plan.Problem {

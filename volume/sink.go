@@ -265,3 +265,12 @@ func uidOf(info fs.FileInfo) int {
 	}
 	return int(st.Uid)
 }
+
+// gidOf gives the group of what info describes, -1 if it cannot be told.
+func gidOf(info fs.FileInfo) int {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Gid)
+}

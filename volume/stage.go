@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -27,6 +28,7 @@ type staging struct {
 	root  *os.Root
 	names map[string]bool // first elements of the paths
 	open  bool            // some file is for others than us
+	files []receipt.File
 }
 
 // Stage writes one file into the generation that the next Commit publishes. The
@@ -64,9 +66,13 @@ func (v *Volume) stage(f plan.File, content secret.Value) error {
 		return v.writeProblem(f, err)
 	}
 	defer dir.Close()
-	if err := writeFile(dir, path.Base(rel), content, to, v.sink.disk); err != nil {
+	info, err := writeFile(dir, path.Base(rel), content, to, v.sink.disk)
+	if err != nil {
 		return v.writeProblem(f, err)
 	}
+	v.staged.files = append(v.staged.files, receipt.File{
+		Path: path.Join(v.opts.Dir, rel), Mode: fmt.Sprintf("%04o", info.Mode().Perm()), UID: uidOf(info), GID: gidOf(info),
+	})
 	v.staged.names[first(rel)] = true
 	v.staged.open = v.staged.open || to.open()
 	return nil
@@ -215,33 +221,35 @@ func groupID(name string) (string, error) {
 
 // writeFile creates a file that nothing had the name of. All is done through
 // the descriptor, and the mode that was asked for comes last: until then the
-// file is ours alone.
-func writeFile(dir *os.Root, name string, content secret.Value, to access, sync bool) (err error) {
+// file is ours alone. It tells what the file is like then.
+func writeFile(dir *os.Root, name string, content secret.Value, to access, sync bool) (info fs.FileInfo, err error) {
 	file, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	// A umask may have taken our own bits; shredding needs them if we are
 	// killed before the mode is set.
 	if err := file.Chmod(0o600); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := file.Write(content.Reveal()); err != nil {
-		return err
+		return nil, err
 	}
 	if to.uid >= 0 || to.gid >= 0 {
 		if err := file.Chown(to.uid, to.gid); err != nil {
-			return fmt.Errorf("%w: %w", errChown, err)
+			return nil, fmt.Errorf("%w: %w", errChown, err)
 		}
 	}
 	if err := file.Chmod(to.mode); err != nil {
-		return fmt.Errorf("%w: %w", errChown, err)
+		return nil, fmt.Errorf("%w: %w", errChown, err)
 	}
-	if !sync {
-		return nil
+	if sync {
+		if err := errors.Join(file.Sync(), syncDir(dir)); err != nil {
+			return nil, err
+		}
 	}
-	return errors.Join(file.Sync(), syncDir(dir))
+	return file.Stat()
 }
 
 // syncDir makes a folder's entries survive a crash; only a disk needs it.

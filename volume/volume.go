@@ -61,9 +61,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 )
 
 // Names that we use in the folder. A delivered file can have none of them,
@@ -99,6 +101,7 @@ type Volume struct {
 	current   string   // the generation that ..data names; "" is none
 	inherited bool     // current was delivered by a process before us
 	old       []string // replaced generations that wait for Prune
+	delivered []receipt.File
 	staged    *staging
 	failed    bool // a Stage failed since the last Commit or Discard
 	closed    bool // delivered or shredded
@@ -180,6 +183,14 @@ func (v *Volume) abandon() {
 // mark writes our own record.
 func (v *Volume) mark(state string) error {
 	return v.record(record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral})
+}
+
+// Delivered lists the files of the last Commit, in the order staged, also when
+// they have been shredded since.
+func (v *Volume) Delivered() []receipt.File {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.delivered)
 }
 
 // Dir gives the absolute path of the folder.
