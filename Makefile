@@ -24,7 +24,7 @@ demo-vault: build
 	@command -v vault >/dev/null || command -v bao >/dev/null || $(MAKE) --no-print-directory $(BIN)/vault
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" sh examples/quickstart/demo-vault.sh $(BIN)/secretboot
 
-VAULT_PLUGINS := $(BIN)/plugins/kubernetes $(BIN)/plugins/postgresql-database-plugin
+VAULT_PLUGINS := $(addprefix $(BIN)/plugins/,kubernetes postgresql-database-plugin totp ldap aws)
 VAULT_BUILD   := cd devvault && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 
 vault: $(BIN)/vault $(VAULT_PLUGINS)
@@ -33,12 +33,15 @@ $(BIN)/vault: devvault/go.mod devvault/go.sum
 	@echo 'building the Vault server for the tests: 2 to 8 minutes, this once' >&2
 	$(VAULT_BUILD) -tags minimal -o ../$@ github.com/hashicorp/vault
 
-# After the server, whose packages they share; with -dev-plugin-dir=bin/plugins.
-$(BIN)/plugins/kubernetes: $(BIN)/vault
-	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes
+# The plugins come after the server, whose packages they share; with -dev-plugin-dir=bin/plugins.
+$(BIN)/plugins/kubernetes: PLUGIN := vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes
+$(BIN)/plugins/postgresql-database-plugin: PLUGIN := vault/plugins/database/postgresql/postgresql-database-plugin
+$(BIN)/plugins/totp: PLUGIN := vault/builtin/logical/totp/cmd/totp
+$(BIN)/plugins/ldap: PLUGIN := vault/builtin/credential/ldap/cmd/ldap
+$(BIN)/plugins/aws: PLUGIN := vault/builtin/credential/aws/cmd/aws
 
-$(BIN)/plugins/postgresql-database-plugin: $(BIN)/vault
-	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/vault/plugins/database/postgresql/postgresql-database-plugin
+$(VAULT_PLUGINS): $(BIN)/vault
+	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/$(PLUGIN)
 
 test: build vault check
 	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...

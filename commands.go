@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +22,7 @@ import (
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/vault"
 	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/volume"
@@ -38,6 +42,7 @@ type app struct {
 	early     func() // ends the watch for signals that needs no clean-up
 	wrapping  bool   // under `run`: codes of ours must not look like the command's
 	childCode int
+	receipt   receipts
 }
 
 func (a *app) logger() *slog.Logger {
@@ -199,7 +204,11 @@ func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
 	var ps plan.Problems
 	ps.Add(p.Check())
 	ps.Add(vault.CheckServer(p.Vault))
-	ps.Add(vault.CheckLogin(p.Login))
+	choice, err := vault.Choose(p.Vault, p.Login)
+	ps.Add(err)
+	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
+		p.Login.Method = plan.Set(choice.Method, plan.Origin{Front: "login", At: choice.Why})
+	}
 	p.Reads, err = bootstrap.Reads(p)
 	ps.Add(err)
 	if err := ps.Err(); err != nil {
@@ -242,7 +251,11 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return held.Release(cmd.Context())
+	if err := held.Release(cmd.Context()); err != nil {
+		return err
+	}
+	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
+	return nil
 }
 
 // run delivers, starts the command and cleans up.
@@ -261,7 +274,12 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
-	t := &target{run: p.Run, login: p.Login, environ: a.environ, log: a.logger()}
+	t := &target{run: p.Run, environ: a.environ, log: a.logger()}
+	if choice, err := vault.Choose(p.Vault, p.Login); err == nil { // else it is reported with all the rest
+		t.inputs = choice.Inputs
+	}
+	t.inputs = append(t.inputs, p.Vault.HeaderSet)
+	t.inputs = slices.AppendSeq(t.inputs, maps.Values(p.Vault.Headers))
 	held, err := a.bootstrap(cmd.Context(), p, t, true)
 	if err != nil {
 		return err
@@ -285,14 +303,17 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	if err != nil {
 		return errors.Join(err, closeErr)
 	}
+	var left plan.Problems
 	if closeErr != nil {
-		for _, p := range problems(closeErr) {
+		left = problems(closeErr)
+		for _, p := range left {
 			a.report(p)
 		}
 		if code == 0 { // something may be left: that must not look like success
 			a.childCode = int(plan.CodeOwn)
 		}
 	}
+	a.receipt.rewrite(receipt.Ended, a.childCode, left)
 	return nil
 }
 
@@ -306,6 +327,7 @@ func (a *app) replace(ctx context.Context, t *target, env []string, held *bootst
 	if err != nil {
 		return err
 	}
+	a.receipt.rewrite(receipt.Delivered, 0, nil)
 	if sig := a.pending(); sig != nil { // to revoke takes a while
 		err = sig
 	} else {
@@ -338,15 +360,22 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
+	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger()}
 	job, err := bootstrap.New(p, a.deps(p, t, private))
 	if err != nil {
 		return nil, err
 	}
+	a.receipt.job = job
 	held, err := job.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
 	stop()
+	// Without its record nothing may be used: it is written before the files
+	// are handed over.
+	if err := a.receipt.write(receipt.Delivered, 0, nil); err != nil {
+		return nil, errors.Join(err, held.Close(parent))
+	}
 	var sig *interrupted
 	if errors.As(context.Cause(ctx), &sig) { // it came after the last look
 		return nil, errors.Join(sig, held.Close(parent))
@@ -362,11 +391,17 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 	if t != nil {
 		d.Target = t
 	}
+	if p.Receipt.IsSet {
+		d.Receipt = a.receipt.check
+	}
 	d.Vault = func() (bootstrap.Vault, error) {
 		if p.Vault.Dev.IsSet {
 			return vault.PrepareDev(p.Vault.Dev, log)
 		}
-		return vault.Prepare(vault.Options{Vault: p.Vault, Login: p.Login, Resolve: resolve, Log: log})
+		return vault.Prepare(vault.Options{
+			Vault: p.Vault, Login: p.Login, Resolve: resolve, Remove: func(h plan.Handle) error { return os.Remove(h.Name) },
+			Proxy: http.ProxyFromEnvironment, Log: log, Account: p.Receipt.IsSet,
+		})
 	}
 	if len(p.Files)+len(p.Sets) > 0 {
 		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p.Sink, private, log) }

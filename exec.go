@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,8 +25,8 @@ const maxEnvString = 32 * 4096
 // target is the process that the secrets are for.
 type target struct {
 	run     plan.Run
-	login   plan.Login
-	environ []string // as we inherited it
+	inputs  []plan.Handle // of the login: what they came from is not the command's
+	environ []string      // as we inherited it
 	log     *slog.Logger
 	path    string // of the executable, found by Check
 }
@@ -157,12 +158,7 @@ func (t *target) ours(name string) bool {
 	case "VAULT_TOKEN", "VAULT_ROLE_ID", "VAULT_SECRET_ID":
 		return true
 	}
-	for _, h := range t.login.Inputs {
-		if h.Kind == plan.HandleEnv && h.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.inputs, func(h plan.Handle) bool { return h.Kind == plan.HandleEnv && h.Name == name })
 }
 
 // lookupIn searches a list of NAME=VALUE; the last one counts, as for execve.

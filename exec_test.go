@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -41,6 +43,11 @@ func (emptySink) Stage(plan.File, secret.Value) error { return nil }
 func (emptySink) Commit() error                       { return nil }
 func (emptySink) Deliver() error                      { return nil }
 func (emptySink) Shred() error                        { return nil }
+func (emptySink) Delivered() []receipt.File           { return nil }
+
+func (emptyVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
+	return receipt.Server{}, receipt.Login{}, nil
+}
 
 // heldWith gives what a run leaves behind that delivers variables, as
 // NAME=VALUE in order, and perhaps a file.
@@ -103,7 +110,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tg := &target{run: tt.run, login: plan.Login{Inputs: tt.inputs}, environ: split(tt.inherited)}
+			tg := &target{run: tt.run, inputs: slices.Collect(maps.Values(tt.inputs)), environ: split(tt.inherited)}
 			got, err := tg.environment(heldWith(t, tt.file, split(tt.declared)...))
 			if err != nil || !slices.Equal(got, split(tt.want)) {
 				t.Errorf("%q, %v; want %q", got, err, split(tt.want))

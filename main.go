@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/process"
 )
 
@@ -66,14 +67,18 @@ func (a *app) main(args []string) int {
 	}
 	var sig *interrupted
 	if errors.As(err, &sig) {
-		return a.interrupted(sig)
+		code := a.interrupted(sig)
+		a.receipt.rewrite(receipt.Failed, code, nil)
+		return code
 	}
 	ps := problems(err)
 	for _, p := range ps {
 		a.report(p)
 	}
 	a.terminationMessage(ps)
-	return a.exitCode(ps[0].Code)
+	code := a.exitCode(ps[0].Code)
+	a.receipt.rewrite(receipt.Failed, code, ps)
+	return code
 }
 
 // problems gives err as at least one problem. What cobra says of a command

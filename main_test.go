@@ -22,7 +22,11 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testscripts/*.txtar: the behaviour of the binary against a
 // real Vault, a real tmpfs and real processes, one promise in each file.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testscripts") }
+
+// runScripts runs the scripts of a folder beside one shared Vault server.
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	vault, err := filepath.Abs("bin/vault")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +37,7 @@ func TestScripts(t *testing.T) {
 	servers := &vaults{binary: vault}
 	t.Cleanup(func() { servers.stop(t) })
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testscripts",
+		Dir:                 dir,
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

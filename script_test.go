@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +30,9 @@ import (
 //	running [TEXT]               wait until the background one has printed TEXT (default: ready)
 //	vault ARG…                   the vault command line as root of this script's own server
 //	role NAME POLICYFILE         make an AppRole; sets VAULT_ROLE_ID and VAULT_SECRET_ID
-//	vaultserver own              a server for this script alone; then also seal, unseal, stop
+//	vaultserver own [LISTENER…]  a server for this script alone; then also seal, unseal, stop;
+//	                             LISTENER is tls, tls=NAME or unix, see vaults.own
+//	vaultserver plugin NAME…     let the server know plugins of bin/plugins
 //	vaultserver forget           leave out of `requests` what the server saw so far
 //	vaultserver requests [NAME]  write what it saw to the file requests: all, or what has NAME in
 //	                             its path or comes from a token with the policy NAME
@@ -50,9 +54,19 @@ import (
 //	owner UID:GID FILE           who a file belongs to
 //	link NAME REGEXP             a symbolic link and its target
 //
+// and the places that they need beside Vault, each told about where it is:
+//
+//	postgres, pgusers REGEXP     a database server; a user of it
+//	ldapserver                   a directory with one user
+//	issuer, idtoken FILE CLAIM…  who signs tokens, also for GitHub Actions; a signed token
+//	tokenreview                  a Kubernetes API server that reviews those tokens
+//	sts [KIND], sts login FILE   AWS's Security Token Service; a signed request for Vault's aws login
+//	certs, keypair CERT KEY CA   certificates, good and bad; a certificate, its key and who signed it
+//	fetch STATUS METHOD URL …    ask a place directly
+//
 // Output is in the files out and err, vault's in vaultout.
 func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, bool, []string) {
-	return map[string]func(*testscript.TestScript, bool, []string){
+	words := map[string]func(*testscript.TestScript, bool, []string){
 		"sb":          cmdSecretboot,
 		"sb&":         cmdBackground,
 		"end":         cmdEnd,
@@ -79,6 +93,8 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"owner":       cmdOwner,
 		"link":        cmdLink,
 	}
+	maps.Copy(words, placeCommands())
+	return words
 }
 
 // background is the secretboot that a script started and did not wait for.
@@ -298,8 +314,8 @@ func cmdSetenv(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
 }
 
-// cmdCanary looks for the word CANARY, which every secret of the scripts holds,
-// where no secret may be: in all output of secretboot so far, in every file
+// cmdCanary looks for the word CANARY, which every secret of the scripts holds
+// where it can, and for the tokens that the places signed, where no secret may be: in all output of secretboot so far, in every file
 // below the work folder that the harness did not write, and in the arguments of
 // every process.
 func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
@@ -307,7 +323,7 @@ func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
 	if err != nil && current(ts).bg == nil {
 		ts.Fatalf("secretboot was not run yet: %v", err)
 	}
-	if bytes.Contains(said, []byte("CANARY")) {
+	if current(ts).leaks(said) {
 		ts.Fatalf("a secret is in the output")
 	}
 	checkEnvironOf(ts, current(ts).bg)
@@ -318,7 +334,7 @@ func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
 				return nil
 			}
 			text, readErr := os.ReadFile(path)
-			if readErr == nil && bytes.Contains(text, []byte("CANARY")) {
+			if readErr == nil && current(ts).leaks(text) {
 				ts.Fatalf("a secret is in %s", path)
 			}
 			return nil
@@ -327,10 +343,18 @@ func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range cmdlines {
-		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte("CANARY")) && !bytes.Contains(text, []byte("vault\x00kv")) {
+		if text, err := os.ReadFile(path); err == nil && current(ts).leaks(text) && !bytes.Contains(text, []byte("vault\x00kv")) {
 			ts.Fatalf("a secret is in %s", path)
 		}
 	}
+}
+
+// leaks tells whether a text holds a secret of the script.
+func (s *scriptState) leaks(text []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holds := func(secret []byte) bool { return bytes.Contains(text, secret) }
+	return holds([]byte("CANARY")) || slices.ContainsFunc(s.secrets, holds)
 }
 
 // freePort asks the kernel for a port that nobody has at the moment.

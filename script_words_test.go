@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +24,8 @@ import (
 //	[root]       we are root
 //	[disk]       the work folder is not in memory
 //	[free:PATH]  nothing has that name
+//	[postgres]   the server programs of PostgreSQL are installed
+//	[slapd]      OpenLDAP's server is
 func condition(name string) (bool, error) {
 	met := false
 	switch kind, path, _ := strings.Cut(name, ":"); kind {
@@ -36,6 +37,12 @@ func condition(name string) (bool, error) {
 			return false, err
 		}
 		met = uint32(st.Type) != unix.TMPFS_MAGIC && uint32(st.Type) != unix.RAMFS_MAGIC
+	case "postgres":
+		_, err := packageBinary("initdb", postgresPlaces)
+		met = err == nil
+	case "slapd":
+		_, err := packageBinary("slapd", slapdPlaces)
+		met = err == nil
 	case "free":
 		_, err := os.Lstat(path)
 		met = errors.Is(err, fs.ErrNotExist)
@@ -157,7 +164,7 @@ func checkEnvironOf(ts *testscript.TestScript, b *background) {
 		return
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", b.cmd.Process.Pid))
-	if err == nil && bytes.Contains(text, []byte("CANARY")) {
+	if err == nil && current(ts).leaks(text) {
 		ts.Fatalf("a secret is in the environment of secretboot itself")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,6 +51,11 @@ type scriptState struct {
 	seen    int64 // the part of the audit log that `requests` leaves out
 	fake    *fakeVault
 	port    *latePort
+	issuer  *issuer
+	sts     *sts
+
+	mu      sync.Mutex
+	secrets [][]byte // what `canary` looks for, beside the word CANARY
 }
 
 type stateKey struct{}
@@ -58,8 +64,10 @@ func current(ts *testscript.TestScript) *scriptState {
 	return ts.Value(stateKey{}).(*scriptState)
 }
 
-// start starts a server and waits until it answers.
-func (v *vaults) start() (*server, error) {
+// start starts a server, with further listeners when config says so, and waits
+// until it answers. The plugins are there but in no catalog: making them known
+// takes seconds, so the scripts that need one say so.
+func (v *vaults) start(config string) (*server, error) {
 	port, err := freePort(context.Background())
 	if err != nil {
 		return nil, err
@@ -74,7 +82,14 @@ func (v *vaults) start() (*server, error) {
 		return nil, err
 	}
 	s.cmd = exec.Command(v.binary, "server", "-dev", "-dev-root-token-id="+rootToken, "-dev-no-store-token",
-		fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
+		"-dev-plugin-dir="+pluginFolder(v.binary), "-dev-plugin-init=false", fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
+	if config != "" {
+		file := filepath.Join(dir, "listeners.hcl")
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			return nil, err
+		}
+		s.cmd.Args = append(s.cmd.Args, "-config="+file)
+	}
 	s.cmd.Env = []string{"HOME=" + dir, "PATH=/usr/bin:/bin", "VAULT_DEV_LOG_LEVEL=warn"}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
@@ -133,8 +148,12 @@ func (s *server) vault(binary string, args ...string) ([]byte, error) {
 func (v *vaults) stop(t *testing.T) {
 	t.Helper()
 	for _, s := range v.all {
-		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // a killed one leaves its plugins behind
+	}
+	for _, s := range v.all {
+		late := time.AfterFunc(15*time.Second, func() { _ = s.cmd.Process.Kill() })
 		<-s.done
+		late.Stop()
 		if err := os.RemoveAll(s.dir); err != nil {
 			t.Error(err)
 		}
@@ -148,7 +167,7 @@ func (v *vaults) setup(env *testscript.Env) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.shared == nil {
-		s, err := v.start()
+		s, err := v.start("")
 		if err != nil {
 			return err
 		}
@@ -233,16 +252,15 @@ func cmdRole(ts *testscript.TestScript, _ bool, args []string) {
 // command serves `vaultserver WORD`.
 func (v *vaults) command(ts *testscript.TestScript, _ bool, args []string) {
 	state, binary := current(ts), ts.Getenv("HARNESS_VAULT")
-	if args[0] == "own" {
-		v.mu.Lock()
-		s, err := v.start()
-		v.mu.Unlock()
-		ts.Check(err)
-		state.server, state.own, state.seen = s, true, 0
-		ts.Setenv("VAULT_ADDR", s.addr)
-		return
-	}
 	switch args[0] {
+	case "own":
+		v.own(ts, args[1:])
+		return
+	case "plugin":
+		for _, name := range args[1:] {
+			ts.Check(state.server.addPlugin(binary, name))
+		}
+		return
 	case "forget":
 		info, err := os.Stat(state.server.audit)
 		ts.Check(err)

@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -33,6 +34,8 @@ type Vault interface {
 	HasLeases() bool
 	// Close revokes what we own. It may be called twice.
 	Close(ctx context.Context) error
+	// Record says who we are to the server and what was read.
+	Record() (receipt.Server, receipt.Login, []receipt.Read)
 }
 
 // Sink is where files go; package volume has the real one.
@@ -47,6 +50,8 @@ type Sink interface {
 	Stage(f plan.File, content secret.Value) error
 	// Commit makes all staged files visible at once.
 	Commit() error
+	// Delivered lists the files of the last Commit.
+	Delivered() []receipt.File
 	// Deliver leaves the files to whoever comes after us.
 	Deliver() error
 	// Shred destroys what was staged or committed. It may be called twice.
@@ -65,6 +70,7 @@ type Deps struct {
 	Vault   func() (Vault, error)
 	Sink    func() (Sink, error)              // nil when the plan has no file
 	Target  Target                            // nil when there is none
+	Receipt func() error                      // tells whether the receipt can be written; nil when none is wanted
 	Lookup  func(string) (string, bool)       // the environment, for templates
 	Resolve func(plan.Handle) ([]byte, error) // for defaults
 	Log     *slog.Logger
@@ -77,10 +83,12 @@ type Job struct {
 	vault Vault
 	sink  Sink
 	items []item
+
+	variables []string // the names of those that were made
 }
 
 // New checks p and prepares the job. The problems of the plan, its templates,
-// the login, the sink and the target are reported together, in that order, as
+// the login, the sink, the target and the receipt are reported together, in that order, as
 // plan.Problems. After an error nothing is left to clean up.
 func New(p plan.Plan, d Deps) (*Job, error) {
 	j := &Job{plan: p, deps: d}
@@ -89,6 +97,7 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	items, err := compile(p)
 	j.items = items
 	ps.Add(err)
+	ps.Add(j.checkBodies())
 	if j.vault = Vault(nothing{}); len(items) > 0 {
 		j.vault, err = d.Vault()
 		ps.Add(err)
@@ -98,6 +107,9 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	}
 	if d.Target != nil {
 		ps.Add(d.Target.Check())
+	}
+	if d.Receipt != nil {
+		ps.Add(d.Receipt())
 	}
 	if err := ps.Err(); err != nil {
 		if j.sink != nil {
@@ -115,6 +127,22 @@ func (nothing) Login(context.Context) error { return nil }
 func (nothing) Generation() readFunc        { return nil }
 func (nothing) HasLeases() bool             { return false }
 func (nothing) Close(context.Context) error { return nil }
+func (nothing) Record() (receipt.Server, receipt.Login, []receipt.Read) {
+	return receipt.Server{}, receipt.Login{Method: "none"}, nil
+}
+
+// Receipt says what was done so far. It may be asked at any time, also after an
+// error or Close; the times, the outcome and the problems are for the caller to
+// fill in.
+func (j *Job) Receipt() receipt.Receipt {
+	var r receipt.Receipt
+	r.Server, r.Login, r.Reads = j.vault.Record()
+	if j.sink != nil {
+		r.Files = j.sink.Delivered()
+	}
+	r.Variables = j.variables
+	return r
+}
 
 // openSink opens the sink and asks it about every file and folder known so far.
 // The plan's own check may have told already what is wrong with a path.
@@ -183,6 +211,7 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 			continue
 		}
 		held.Env = append(held.Env, Variable{Name: out.name, Value: out.content})
+		j.variables = append(j.variables, out.name)
 	}
 	defer wipe(files) // the variables are wiped by Held.Close
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -142,6 +143,10 @@ func (v fakeVault) Generation() func(context.Context, plan.Read, map[string]secr
 	}
 }
 
+func (v fakeVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
+	return receipt.Server{Address: "https://fake"}, receipt.Login{Method: "fake"}, []receipt.Read{{Path: "app"}}
+}
+
 type fakeSink struct{ w *world }
 
 func (s fakeSink) Dir() string { return "/run/secrets" }
@@ -158,6 +163,10 @@ func (s fakeSink) Stage(f plan.File, content secret.Value) error {
 	s.w.files[f.Path] = string(content.Reveal())
 	s.w.staged[f.Path] = content
 	return nil
+}
+
+func (s fakeSink) Delivered() []receipt.File {
+	return []receipt.File{{Path: "/run/secrets/f", Mode: "0400"}}
 }
 
 func (s fakeSink) Commit() error { return s.w.event(context.Background(), "commit") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -121,7 +122,7 @@ func (j *Job) gather(ctx context.Context) ([]output, error) {
 	read := j.vault.Generation()
 	needs := firstNeeds(j.items)
 	for range maxPasses {
-		fetch(ctx, read, needs, answers)
+		j.fetch(ctx, read, needs, answers)
 		if err := context.Cause(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
@@ -142,7 +143,7 @@ type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secre
 
 // fetch reads what answers does not have yet, all at the same time; the client
 // bounds how many requests are under way.
-func fetch(ctx context.Context, read readFunc, needs []render.Need, answers render.Answers) {
+func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, answers render.Answers) {
 	// The list comes first: answers is written to as soon as one is asked for.
 	var ask []render.Need
 	seen := map[string]bool{}
@@ -157,13 +158,49 @@ func fetch(ctx context.Context, read readFunc, needs []render.Need, answers rend
 	var mu sync.Mutex
 	for _, n := range ask {
 		wg.Go(func() {
-			s, err := read(ctx, n.Read, n.Body)
+			s, err := j.readOne(ctx, read, n)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[n.Key()] = render.Answer{Secret: s, Err: err}
 		})
 	}
 	wg.Wait()
+}
+
+// checkBodies tells which input of a declared write cannot be fetched, before
+// anything is sent.
+func (j *Job) checkBodies() error {
+	var ps plan.Problems
+	for _, it := range j.items {
+		if it.ref == nil {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(it.ref.Read.Body)) {
+			text, err := j.deps.Resolve(it.ref.Read.Body[name])
+			clear(text)
+			if err != nil {
+				ps.Add(plan.At(err, it.origin))
+			}
+		}
+	}
+	return ps.Err()
+}
+
+// readOne carries one read out. The body of a declared write is fetched only
+// now; a template has computed that of its own.
+func (j *Job) readOne(ctx context.Context, read readFunc, n render.Need) (secret.Secret, error) {
+	body := n.Body
+	for name, h := range n.Read.Body {
+		text, err := j.deps.Resolve(h)
+		if err != nil {
+			return secret.Secret{}, plan.At(err, n.Read.Origin)
+		}
+		if body == nil {
+			body = map[string]secret.Value{}
+		}
+		body[name] = secret.New(text)
+	}
+	return read(ctx, n.Read, body)
 }
 
 // render makes every output. Its problems are collected; what templates lack
