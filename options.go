@@ -29,6 +29,7 @@ type Settings struct {
 	Env             string `split_words:"true"`
 	Dir             string `split_words:"true"`
 	AllowDisk       string `split_words:"true"`
+	Mount           string `split_words:"true"`
 	Timeout         string `split_words:"true"`
 	Connections     string `split_words:"true"`
 	AuthMethod      string `split_words:"true"`
@@ -43,17 +44,22 @@ type Settings struct {
 	KillTimeout     string `split_words:"true"`
 	KeepCredentials string `split_words:"true"`
 	Pristine        string `split_words:"true"`
+	EnvFrom         string `split_words:"true"`
+	EnvAllow        string `split_words:"true"`
+	EnvDeny         string `split_words:"true"`
+	DangerousEnv    string `split_words:"true"`
 }
 
 // byOption gives the settings by the name of their option.
 func (s *Settings) byOption() map[string]string {
 	return map[string]string{
 		"config": s.Config, "from": s.From, "dev": s.Dev, "file": s.File, "template": s.Template, "env": s.Env,
-		"dir": s.Dir, "allow-disk": s.AllowDisk, "timeout": s.Timeout, "connections": s.Connections,
+		"dir": s.Dir, "allow-disk": s.AllowDisk, "mount": s.Mount, "timeout": s.Timeout, "connections": s.Connections,
 		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "auth-role": s.AuthRole, "auth": s.Auth,
 		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
+		"env-from": s.EnvFrom, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
 	}
 }
 
@@ -94,8 +100,10 @@ func options() []option {
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
 		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
+		{name: "env-from", kind: "[PREFIX=]REF", list: true, run: true, help: "deliver every field of a secret as a variable of the command", apply: applyEnvFrom},
 		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
+		{name: "mount", kind: "MODE", help: "shared, or private: on a tmpfs of our own that only the command sees (run)", apply: applyMount},
 		{name: "timeout", kind: "DURATION", help: "for everything up to the start of the command; 0 is for ever (default 60s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Timeout })},
 		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16)", apply: applyConnections},
 		{name: "auth-method", kind: "METHOD", help: "token, approle, kubernetes, jwt, …; found out when not given", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Method })},
@@ -109,7 +117,10 @@ func options() []option {
 		{name: "supervise", run: true, help: "wait for the command even when nothing is left to clean up", apply: applyMode(plan.RunSupervise)},
 		{name: "kill-timeout", run: true, kind: "DURATION", help: "from SIGTERM to SIGKILL; 0 is for ever (default 6s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Run.KillTimeout })},
 		{name: "keep-credentials", run: true, help: "leave our own credentials in the command's environment", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.KeepCredentials })},
-		{name: "pristine", run: true, help: "the command inherits no variable", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
+		{name: "env-allow", kind: "GLOB", list: true, run: true, help: "the command inherits only variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvAllow })},
+		{name: "env-deny", kind: "GLOB", list: true, run: true, help: "the command does not inherit variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvDeny })},
+		{name: "dangerous-env", run: true, help: "secrets may set variables such as PATH or LD_PRELOAD", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.DangerousEnv })},
+		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
 	}
 }
 
@@ -120,6 +131,25 @@ func text(field func(*builder) *plan.Setting[string]) func(*builder, string, pla
 		}
 		*field(b) = plan.Set(s, o)
 		return nil
+	}
+}
+
+func applyEnvFrom(b *builder, s string, o plan.Origin) error {
+	set, err := declare.ParseEnvFromFlag(s, o)
+	if err == nil {
+		b.plan.EnvSets = append(b.plan.EnvSets, set)
+	}
+	return err
+}
+
+// applyGlob adds one pattern to a list.
+func applyGlob(field func(*builder) *plan.Setting[[]string]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		glob, err := declare.ParseGlobFlag(s, o)
+		if err == nil {
+			*field(b) = plan.Set(append(field(b).Value, glob), o)
+		}
+		return err
 	}
 }
 
@@ -174,6 +204,15 @@ func applyMode(m plan.RunMode) func(*builder, string, plan.Origin) error {
 		}
 		return nil
 	}
+}
+
+func applyMount(b *builder, s string, o plan.Origin) error {
+	m, ok := plan.ParseMount(s)
+	if !ok {
+		return errors.New("must be shared or private")
+	}
+	b.plan.Sink.Mount = plan.Set(m, o)
+	return nil
 }
 
 func applyConnections(b *builder, s string, o plan.Origin) error {

@@ -5,8 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// spend takes n steps from what a run may do.
+// spend takes n steps from what a run may do, and ends it when its time is up.
 func (r *run) spend(n int) error {
+	if r.ctx.Err() != nil {
+		return timeIsUp(r.ctx)
+	}
 	r.steps += n
 	if r.steps > maxSteps {
 		return tooMuch("the template does more than a million steps")
@@ -33,6 +36,10 @@ func (r *run) walk(v reflect.Value, c check, depth int) error {
 	if depth > maxDepth {
 		return badData("the value contains itself or is nested too deeply", "")
 	}
+	if w, ok := ours(v); ok && c&noNil != 0 {
+		name, advice := w.name()
+		return badData("this is "+name, advice)
+	}
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:
 		if !v.IsNil() {
@@ -53,9 +60,6 @@ func (r *run) walk(v reflect.Value, c check, depth int) error {
 		return r.spend(v.Len() >> 10)
 	case reflect.Struct:
 		if a, ok := v.Interface().(answer); ok {
-			if c&noNil != 0 {
-				return badData("this is a whole secret", "name a field of it, such as .Data.FIELD")
-			}
 			return r.walk(reflect.ValueOf(a.Data), c, depth+1)
 		}
 	case reflect.Map:
@@ -64,6 +68,16 @@ func (r *run) walk(v reflect.Value, c check, depth int) error {
 		return r.walkList(v, c, depth)
 	}
 	return nil
+}
+
+// ours reports whether v is a pointer to one of the values that are looked into
+// by member only.
+func ours(v reflect.Value) (opaque, bool) {
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return nil, false
+	}
+	w, ok := v.Interface().(opaque)
+	return w, ok
 }
 
 func (r *run) walkMap(v reflect.Value, c check, depth int) error {

@@ -24,6 +24,9 @@ type Program struct {
 	sites  []site
 	exprs  map[string]string // "line:column" to the expression there
 	reads  []plan.Read
+	writes []plan.Read     // for those who want to know; their arguments are left out
+	open   bool            // some path is computed
+	calls  map[string]bool // the functions that occur, by name
 	now    func() time.Time
 }
 
@@ -53,7 +56,7 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if l.table.functions == nil {
 		l.table = newTable()
 	}
-	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, now: now}
+	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, calls: map[string]bool{}, now: now}
 	if t.Dialect != plan.DialectConsulTemplate {
 		return nil, &plan.Problem{
 			Code: plan.CodeConfig, Origin: origin, What: p.what("", ""),
@@ -147,3 +150,14 @@ func short(expr string) string {
 // ahead of time than one after another. Writes are not: one that is not needed
 // must not be done.
 func (p *Program) Reads() []plan.Read { return append([]plan.Read(nil), p.reads...) }
+
+// Writes lists the writes whose path is written out, each path once, without
+// what they send; they are done only when the template comes to them.
+func (p *Program) Writes() []plan.Read { return append([]plan.Read(nil), p.writes...) }
+
+// Computes reports whether some path is known only when the template runs.
+func (p *Program) Computes() bool { return p.open }
+
+// Calls reports whether a function occurs in the template, be it in a branch
+// that is never taken.
+func (p *Program) Calls(function string) bool { return p.calls[function] }

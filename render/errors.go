@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"errors"
 	"regexp"
 	"slices"
@@ -38,6 +39,21 @@ func tooMuch(why string) *failure {
 	return &failure{code: plan.CodeData, why: why, fix: "make the template do less", err: errBudget}
 }
 
+// timeIsUp ends an execution because its context has ended.
+func timeIsUp(ctx context.Context) *failure {
+	return &failure{
+		code: plan.CodeUnavailable, why: "the time is up", fix: "raise --timeout, or make the template do less",
+		err: errors.Join(errBudget, context.Cause(ctx)),
+	}
+}
+
+// located is an error that knows its place already: that inside the template
+// which executeTemplate executed.
+type located struct{ problem error }
+
+func (l *located) Error() string { return l.problem.Error() }
+func (l *located) Unwrap() error { return l.problem }
+
 // problem tells at which site err happened.
 func (p *Program) problem(s site, err error) error {
 	out := &plan.Problem{Code: plan.CodeData, Origin: p.origin, What: p.what(s.at, s.expr)}
@@ -65,14 +81,14 @@ func (p *Program) executionProblem(err error) error {
 	if errors.As(err, &own) {
 		return own
 	}
-	var f *failure
-	if errors.As(err, &f) { // from a hook without a site
-		return p.problem(site{}, f)
-	}
 	s := site{}
 	place := regexp.MustCompile(`^template: \x00:(\d+:\d+): executing `)
 	if m := place.FindStringSubmatch(err.Error()); m != nil {
 		s.at, s.expr = m[1], p.exprs[m[1]]
+	}
+	var f *failure
+	if errors.As(err, &f) { // from a method, or from a hook without a site
+		return p.problem(s, f)
 	}
 	var exec template.ExecError
 	if !errors.As(err, &exec) {

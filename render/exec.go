@@ -2,22 +2,29 @@ package render
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
 	"text/template"
 
-	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
 // run is one execution of a program.
 type run struct {
+	ctx     context.Context
 	p       *Program
 	in      Input
-	lacking []Need             // not empty: we only go on to find more of them
-	asked   map[string]bool    // keys of lacking
-	answers map[string]*answer // each secret is copied once, so that the template may change it
+	all     *template.Template        // the templates that are defined, for executeTemplate
+	lacking []Need                    // not empty: we only go on to find more of them
+	asked   map[string]bool           // keys of lacking
+	answers map[string]*answer        // each secret is copied once, so that the template may change it
+	files   []*written                // by writeToFile, in the order of the first call for each
+	wrote   int                       // bytes in files
+	calls   map[[sha256.Size]byte]int // of functions of chance: see remember
+	scratch *scratch
 	steps   int
 	depth   int
 }
@@ -26,14 +33,16 @@ type run struct {
 // it gives those instead of bytes, and no error: what else goes wrong may come
 // from what is lacking. Otherwise it fails with a *plan.Problem: CodeMissing
 // (with [ErrMissing] in its chain) for a value that is not there, CodeData for
-// what a function cannot handle and for a template that does too much, or the
-// code of the answer that it asked for.
-func (p *Program) Execute(in Input) (Output, error) {
-	r := &run{p: p, in: in, asked: map[string]bool{}, answers: map[string]*answer{}}
+// what a function cannot handle and for a template that does too much,
+// CodeUnavailable (with the cause of ctx in its chain) when ctx ends before the
+// template does, or the code of the answer that it asked for.
+func (p *Program) Execute(ctx context.Context, in Input) (Output, error) {
 	text, err := p.text.Clone()
 	if err != nil {
 		return Output{}, p.executionProblem(err)
 	}
+	r := &run{ctx: ctx, p: p, in: in, all: text, asked: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
+	r.scratch = &scratch{r: r, values: map[string]any{}}
 	out := &limited{}
 	err = text.Funcs(hooks(r)).Execute(out, nil)
 	if len(r.lacking) > 0 && !errors.Is(err, errBudget) {
@@ -42,7 +51,7 @@ func (p *Program) Execute(in Input) (Output, error) {
 	if err != nil {
 		return Output{}, p.executionProblem(err)
 	}
-	return Output{Bytes: secret.New(out.buf.Bytes())}, nil
+	return Output{Bytes: secret.New(out.buf.Bytes()), Files: r.extras()}, nil
 }
 
 // hooks are the functions that the compiler put into the tree.
@@ -63,6 +72,10 @@ func (r *run) scouting() bool { return len(r.lacking) > 0 }
 func (r *run) fail(id int, err error) error {
 	if r.scouting() && !errors.Is(err, errBudget) {
 		return nil
+	}
+	var told *located
+	if errors.As(err, &told) {
+		return told.problem
 	}
 	return r.p.problem(r.p.sites[id], err)
 }
@@ -90,8 +103,6 @@ func (r *run) text(v any) (string, error) {
 		return "", missing("the value is missing", "check the name of the field (KV version 2 has it below .Data.data), or give a value with default")
 	case string:
 		return v, r.spend(1 + len(v)>>10)
-	case *answer:
-		return "", badData("this is a whole secret", "name a field of it, such as .Data.FIELD")
 	}
 	if err := r.inspect(v, noNil); err != nil {
 		return "", err
@@ -144,86 +155,4 @@ func (l *limited) Write(b []byte) (int, error) {
 		return 0, tooMuch("the output would be larger than 16 MiB")
 	}
 	return l.buf.Write(b)
-}
-
-// answer is what the function secret gives to a template: consul-template's
-// names for the members of an answer of Vault.
-type answer struct {
-	RequestID     string
-	LeaseID       string
-	LeaseDuration int // seconds
-	Renewable     bool
-	Data          map[string]any
-	Warnings      []string
-}
-
-// read gives the answer to a need, or nil when there is none yet.
-func (r *run) read(function string, args []string) (*answer, error) {
-	need, fail := newNeed(function, args)
-	if fail != nil {
-		return nil, fail
-	}
-	need.Read.Origin = r.p.origin
-	key := need.Key()
-	if a := r.answers[key]; a != nil {
-		return a, nil
-	}
-	got, ok := r.in.Answers[key]
-	if !ok {
-		if !r.asked[key] {
-			r.asked[key] = true
-			r.lacking = append(r.lacking, need)
-		}
-		return nil, nil
-	}
-	if got.Err != nil {
-		return nil, safe(got.Err)
-	}
-	return r.keep(key, got.Secret)
-}
-
-// safe lets through only errors that are made to be shown.
-func safe(err error) error {
-	var p *plan.Problem
-	if errors.As(err, &p) {
-		return p
-	}
-	return &failure{code: plan.CodeBug, why: "the read failed", err: err}
-}
-
-// keep copies a secret; nil when it has no data (a write without an answer, an
-// optional secret that is not there).
-func (r *run) keep(key string, s secret.Secret) (*answer, error) {
-	data := s.Data.Reveal()
-	if data == nil {
-		return nil, nil
-	}
-	if err := r.inspect(data, 0); err != nil {
-		return nil, err
-	}
-	a := &answer{
-		RequestID: s.RequestID, LeaseID: s.LeaseID, LeaseDuration: int(s.Lease.Seconds()),
-		Renewable: s.Renewable, Data: clone(data).(map[string]any), Warnings: s.Warnings,
-	}
-	r.answers[key] = a
-	return a, nil
-}
-
-// clone copies a tree of maps and lists.
-func clone(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key, elem := range v {
-			out[key] = clone(elem)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, elem := range v {
-			out[i] = clone(elem)
-		}
-		return out
-	}
-	return v
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/pelletier/go-toml/v2"
 )
 
 // encodingFunctions change the form of a value: base64, JSON, YAML, hashes.
@@ -34,6 +35,7 @@ func encodingFunctions() []*function {
 		{name: "toUnescapedJSON", fn: toJSON("", false), deep: true, inside: mustUTF},
 		{name: "toUnescapedJSONPretty", fn: toJSON("  ", false), deep: true, inside: mustUTF},
 		{name: "toYAML", fn: toYAML, deep: true, inside: mustUTF},
+		{name: "toTOML", fn: encodeTOML, deep: true, inside: noNil | mustUTF},
 		{name: "parseJSON", fn: parseJSON},
 		{name: "parseYAML", fn: parseYAML},
 
@@ -65,6 +67,19 @@ func encodeJSON(v any, indent string, html bool) (string, error) {
 		return "", badData("the value cannot be written as JSON", "")
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// encodeTOML writes a map as TOML 1.0, without white space at its ends.
+func encodeTOML(m map[string]any) (string, error) {
+	tree, has := tomlValue(m)
+	if has != "" {
+		return "", badData("TOML cannot carry "+has, "")
+	}
+	b, err := toml.Marshal(tree)
+	if err != nil {
+		return "", badData("the value cannot be written as TOML", "")
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // parseJSON reads one JSON value and keeps the text of numbers. Empty text is

@@ -1,10 +1,7 @@
 package render
 
 import (
-	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,7 +29,6 @@ func listFunctions() []*function {
 		some("containsAny", true, false, true),
 		some("containsNone", false, true, true),
 		some("containsNotAll", true, false, false),
-		{name: "explodeMap", fn: explodeMap},
 		{name: "loop", fn: loop, numbers: true},
 	}
 }
@@ -62,29 +58,6 @@ func holds(in, v any) (bool, error) {
 		return false, nil
 	}
 	return false, badData("what is searched in must be a list, a map or text", "")
-}
-
-// explodeMap makes {"a/b": 1} the nested {"a": {"b": 1}}.
-func explodeMap(flat map[string]any) (map[string]any, error) {
-	out := map[string]any{}
-	for _, key := range slices.Sorted(maps.Keys(flat)) {
-		parts := strings.Split(key, "/")
-		m, last := out, len(parts)-1
-		for _, part := range parts[:last] {
-			if m[part] == nil {
-				m[part] = map[string]any{}
-			}
-			next, ok := m[part].(map[string]any)
-			if !ok {
-				return nil, badData(fmt.Sprintf("the key %q is below one that has a value itself", key), "")
-			}
-			m = next
-		}
-		if parts[last] != "" {
-			m[parts[last]] = clone(flat[key])
-		}
-	}
-	return out, nil
 }
 
 // loop gives the numbers from start (0 when not given) up to end, without end.

@@ -16,6 +16,7 @@ func secretFunctions() []*function {
 			return a, nil
 		}},
 		{name: "secrets", fn: listKeys},
+		{name: "pkiCert", fn: pkiCert},
 		{name: "env", fn: func(r *run, name string) string {
 			v, _ := r.lookup(name)
 			return v
@@ -23,7 +24,7 @@ func secretFunctions() []*function {
 		{name: "mustEnv", fn: func(r *run, name string) (string, error) {
 			v, ok := r.lookup(name)
 			if !ok {
-				return "", missing(fmt.Sprintf("the variable %q is not set", name), "set it, or use envOrDefault")
+				return "", missing("the variable is not set", "set it, or use envOrDefault")
 			}
 			return v, nil
 		}},
@@ -68,7 +69,7 @@ func listKeys(r *run, path string) (any, error) {
 // timestamp gives the time now (RFC 3339), in a layout of package time, or as
 // "unix" seconds.
 func timestamp(r *run, layout ...string) (string, error) {
-	now := r.p.now()
+	now := r.now()
 	switch {
 	case len(layout) == 0:
 		return now.Format("2006-01-02T15:04:05Z07:00"), nil

@@ -1,8 +1,7 @@
 package render
 
 import (
-	"encoding/base32"
-	"encoding/base64"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -10,13 +9,19 @@ import (
 )
 
 // sprigFunctions are sprig's functions that see neither the environment nor the
-// network, each under sprig_NAME and, where no function before it has it, under
-// its own name.
+// network (HermeticTxtFuncMap), each under sprig_NAME and, where no function
+// before it has it, under its own name.
 func sprigFunctions() []*function {
 	var list []*function
 	all := sprig.HermeticTxtFuncMap()
-	traits := sprigTraits()
+	for name := range all {
+		// The twin that tells its error stands for the one that does not.
+		if strict := all["must"+strings.ToUpper(name[:1])+name[1:]]; strict != nil {
+			all[name] = strict
+		}
+	}
 	maps.Copy(all, sprigRepairs())
+	traits := sprigTraits()
 	for name, fn := range all {
 		f := function{name: name, fn: fn}
 		if trait := traits[name]; trait != nil {
@@ -29,23 +34,12 @@ func sprigFunctions() []*function {
 	return list
 }
 
-// sprigRepairs replace functions of sprig that turn a failure into text or an
-// absent value into an empty one, or that change a number.
-func sprigRepairs() map[string]any {
-	return map[string]any{
-		"b64dec": func(s string) (string, error) { return decode64(base64.StdEncoding, s) },
-		"b32dec": func(s string) (string, error) {
-			b, err := base32.StdEncoding.DecodeString(s)
-			if err != nil {
-				return "", badData("the value is not base32", "")
-			}
-			return string(b), nil
-		},
-		"fromJson":     parseJSON,
-		"mustFromJson": parseJSON,
-		"get":          func(m map[string]any, key string) any { return m[key] },
-	}
-}
+// The costs of functions that take long: about a tenth of a second and some
+// seconds (an RSA key of 4096 bits took 1 to 5 s when it was measured).
+const (
+	costLong = 10_000
+	costKey  = 60_000
+)
 
 // sprigTraits say what has to be known about a function of sprig beyond its
 // signature.
@@ -69,12 +63,17 @@ func sprigTraits() map[string]func(*function) {
 		"toJson toPrettyJson toRawJson mustToJson mustToPrettyJson mustToRawJson")
 	give(func(f *function) { f.deep = true }, "deepCopy mustDeepCopy deepEqual has mustHas uniq mustUniq without mustWithout")
 	give(func(f *function) { f.deep, f.mutates = true, true }, "set merge mergeOverwrite mustMerge mustMergeOverwrite")
-	give(func(f *function) { f.numbers = true },
-		"add add1 add1f addf sub subf mul mulf div divf mod max min biggest maxf minf ceil floor round int int64 float64 "+
-			"until untilStep seq toDecimal duration durationRound ago")
-	give(func(f *function) { f.cost = 10_000 },
-		"bcrypt htpasswd derivePassword genPrivateKey genCA genCAWithKey genSelfSignedCert genSelfSignedCertWithKey "+
-			"genSignedCert genSignedCertWithKey buildCustomCert decryptAES encryptAES")
+	const wholes = "add add1 sub mul div mod max min biggest int int64 until untilStep seq duration"
+	const fractions = "add1f addf subf mulf divf maxf minf ceil floor round float64"
+	give(func(f *function) { f.numbers = true }, wholes+" "+fractions+" toDecimal durationRound ago")
+	give(func(f *function) { f.vet = vetNumbers(wholeText) }, wholes)
+	give(func(f *function) { f.vet = vetNumbers(fractionText) }, fractions)
+	give(func(f *function) { f.cost = costLong }, "bcrypt htpasswd derivePassword buildCustomCert decryptAES encryptAES")
+	give(func(f *function) { f.cost = costKey },
+		"genPrivateKey genCA genCAWithKey genSelfSignedCert genSelfSignedCertWithKey genSignedCert genSignedCertWithKey")
+	give(func(f *function) { f.deep, f.varies = true, true },
+		"bcrypt htpasswd encryptAES randInt shuffle genPrivateKey genCA genCAWithKey genSelfSignedCert genSelfSignedCertWithKey "+
+			"genSignedCert genSignedCertWithKey")
 	for name, guard := range sprigGuards() {
 		give(func(f *function) { f.guard = guard }, name)
 	}
@@ -98,8 +97,13 @@ func sprigGuards() map[string]func([]any) int {
 		"without":     func(a []any) int { return times(listLen(a[0])+1, len(a)) },
 		"mustWithout": func(a []any) int { return times(listLen(a[0])+1, len(a)) },
 	}
-	for _, name := range []string{"regexReplaceAll", "mustRegexReplaceAll", "regexReplaceAllLiteral", "mustRegexReplaceAllLiteral"} {
-		guards[name] = guardRegexp(2, 1)
+	for _, must := range []string{"regex%s", "mustRegex%s"} {
+		for _, name := range []string{"ReplaceAll", "ReplaceAllLiteral"} {
+			guards[fmt.Sprintf(must, name)] = guardRegexp(0, 1, 2)
+		}
+		for _, name := range []string{"Match", "Find", "FindAll", "Split"} {
+			guards[fmt.Sprintf(must, name)] = guardRegexp(0, 1, -1)
+		}
 	}
 	return guards
 }

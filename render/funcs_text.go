@@ -2,6 +2,7 @@ package render
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode"
 )
@@ -21,14 +22,14 @@ func textFunctions() []*function {
 		{name: "toLower", fn: strings.ToLower},
 		{name: "toUpper", fn: strings.ToUpper},
 		{name: "toTitle", fn: title},
-		{name: "regexMatch", fn: func(expr, s string) (bool, error) {
+		{name: "regexMatch", guard: guardRegexp(0, 1, -1), fn: func(expr, s string) (bool, error) {
 			re, err := compileRegexp(expr)
 			if err != nil {
 				return false, err
 			}
 			return re.MatchString(s), nil
 		}},
-		{name: "regexReplaceAll", guard: guardRegexp(1, 2), fn: func(expr, to, s string) (string, error) {
+		{name: "regexReplaceAll", guard: guardRegexp(0, 2, 1), fn: func(expr, to, s string) (string, error) {
 			re, err := compileRegexp(expr)
 			if err != nil {
 				return "", err
@@ -115,14 +116,39 @@ func guardReplace(args []any) int {
 
 func guardJoin(args []any) int { return times(listLen(args[1])+1, max(len(texts(args)[0]), 1)) }
 
-// guardRegexp bounds a replacement: at most one per position in the text.
-func guardRegexp(to, text int) func([]any) int {
+// guardRegexp bounds the work of matching argument expr against argument text
+// and, where argument to replaces the matches, the result.
+func guardRegexp(expr, text, to int) func([]any) int {
 	return func(args []any) int {
 		s := texts(args)
-		if !strings.Contains(s[to], "$") {
-			return times(len(s[text])+1, max(len(s[to]), 1))
+		result := 0
+		if to >= 0 {
+			// At most one match per position. Each $1 is at most the text; all
+			// matches together are, too.
+			perMatch := len(s[to])
+			if strings.Contains(s[to], "$") {
+				perMatch *= 2
+			}
+			result = times(len(s[text])+1, max(perMatch, 1))
 		}
-		// Each $1 is at most the text; all matches together are, too.
-		return times(len(s[text])+1, max(len(s[to])*2, 1))
+		const each = 16 // steps of a matcher count as one byte
+		return max(result, times(regexpSize(s[expr])/each+1, len(s[text])+1))
 	}
+}
+
+// regexpSize is how many instructions an expression becomes: x{1000} is short.
+func regexpSize(expr string) int {
+	const most = 1 << 16
+	if len(expr) > most {
+		return maxOutput << 10 // over every bound
+	}
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return 0 // the function will say so
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
 }

@@ -18,8 +18,12 @@ type function struct {
 	deep    bool  // walks its arguments, which are inspected first
 	inside  check // what is looked for then
 	numbers bool  // an any that is a number of Vault becomes an int64 or float64
+	varies  bool  // gives another result each time; deep, too
 	mutates bool  // changes its first argument, which must not come to contain itself
-	cost    int   // steps, for what takes long
+	cost    int   // steps, for what takes long; then it uses nothing of the run
+
+	// vet refuses what the Go function would turn into a wrong value silently.
+	vet func(args []any) error
 
 	// guard gives how many bytes the result may have, or how many comparisons it
 	// takes, for a function that can make much out of little.
@@ -29,23 +33,22 @@ type function struct {
 }
 
 // call checks the arguments, converts them and calls. A panic is an error.
-func (f *function) call(r *run, args []any) (out any, err error) {
-	defer func() {
-		if recover() != nil { // what it says may quote a value
-			out, err = nil, badData("the function cannot handle its argument", "")
-		}
-	}()
+func (f *function) call(r *run, args []any) (any, error) {
 	in, err := f.bind(r, args)
 	if err != nil {
 		return nil, err
 	}
-	results := reflect.ValueOf(f.fn).Call(in)
-	if len(results) == 2 {
-		if e, _ := results[1].Interface().(error); e != nil {
-			return nil, e
+	invoke := f.invoke
+	if f.cost > 0 {
+		if r.scouting() {
+			return nil, nil // the result is dropped anyway
 		}
+		invoke = f.invokePatiently
 	}
-	out = results[0].Interface()
+	out, err := r.remember(f, args, func() (any, error) { return invoke(r, in) })
+	if err != nil {
+		return nil, err
+	}
 	if s, ok := out.(string); ok && len(s) > maxOutput {
 		return nil, tooMuch("a value would be larger than 16 MiB")
 	}
@@ -55,6 +58,41 @@ func (f *function) call(r *run, args []any) (out any, err error) {
 		}
 	}
 	return out, r.spend(1 + size(out) + f.cost)
+}
+
+func (f *function) invoke(_ *run, in []reflect.Value) (out any, err error) {
+	defer func() {
+		if recover() != nil { // what it says may quote a value
+			out, err = nil, badData("the function cannot handle its argument", "")
+		}
+	}()
+	results := reflect.ValueOf(f.fn).Call(in)
+	if len(results) == 2 {
+		if e, _ := results[1].Interface().(error); e != nil {
+			return nil, e
+		}
+	}
+	return results[0].Interface(), nil
+}
+
+// invokePatiently calls a function that takes long and cannot be interrupted. If
+// the time is up before it ends, it goes on alone and its result is dropped.
+func (f *function) invokePatiently(r *run, in []reflect.Value) (any, error) {
+	type result struct {
+		out any
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		out, err := f.invoke(r, in)
+		done <- result{out, err}
+	}()
+	select {
+	case <-r.ctx.Done():
+		return nil, timeIsUp(r.ctx)
+	case got := <-done:
+		return got.out, got.err
+	}
 }
 
 // bind makes the arguments of the Go function.
@@ -96,6 +134,11 @@ func (f *function) check(r *run, args []any) error {
 			if err := r.inspect(arg, f.inside); err != nil {
 				return err
 			}
+		}
+	}
+	if f.vet != nil {
+		if err := f.vet(args); err != nil {
+			return err
 		}
 	}
 	if f.guard == nil {

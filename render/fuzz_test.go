@@ -24,7 +24,7 @@ func FuzzExecute(f *testing.F) {
 			return
 		}
 		start := time.Now()
-		out, err := p.Execute(in)
+		out, err := p.Execute(t.Context(), in)
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("took %v", took)
 		}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template/parse"
@@ -10,51 +11,48 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-// noteRead collects command i of a pipeline if it is a read of a path that is
-// written out: {{ secret "path" }} or {{ "path" | secret }}.
+// noteRead collects command i of a pipeline if it is a read or write of a path
+// that is written out: {{ secret "path" }} or {{ "path" | secret }}.
 func (c *compiler) noteRead(p *parse.PipeNode, i int) {
 	args := p.Cmds[i].Args
 	id, ok := args[0].(*parse.IdentifierNode)
-	if !ok || id.Ident != "secret" && id.Ident != "secrets" {
+	if !ok || id.Ident != "secret" && id.Ident != "secrets" && id.Ident != "pkiCert" {
 		return
 	}
 	operands := args[1:]
-	if i > 0 {
-		if len(operands) > 0 || i > 1 || len(p.Cmds[0].Args) != 1 {
-			return
+	if i > 0 { // what comes before is the last argument
+		last := parse.Node(p)
+		if i == 1 && len(p.Cmds[0].Args) == 1 {
+			last = p.Cmds[0].Args[0]
 		}
-		operands = p.Cmds[0].Args
+		operands = append(slices.Clone(operands), last)
 	}
-	path, ok := literal(operands)
+	if len(operands) == 0 {
+		return // an error when it runs
+	}
+	path, ok := operands[0].(*parse.StringNode)
 	if !ok {
+		c.p.open = true
 		return
 	}
-	need, err := newNeed(id.Ident, []string{path})
+	need, err := newNeed(id.Ident, []string{path.Text})
 	if err != nil {
 		c.problem(id, err.why, err.fix)
 		return
 	}
 	need.Read.Origin = c.p.origin
+	to := &c.p.reads
+	if len(operands) > 1 && id.Ident != "secrets" || id.Ident == "pkiCert" {
+		need.Read.Op, to = plan.OpWrite, &c.p.writes
+	}
 	if key := need.Key(); !c.seen[key] {
 		c.seen[key] = true
-		c.p.reads = append(c.p.reads, need.Read)
+		*to = append(*to, need.Read)
 	}
 }
 
-// literal gives the one operand if it is a string.
-func literal(operands []parse.Node) (string, bool) {
-	if len(operands) != 1 {
-		return "", false
-	}
-	s, ok := operands[0].(*parse.StringNode)
-	if !ok {
-		return "", false
-	}
-	return s.Text, true
-}
-
-// newNeed reads the arguments of secret and secrets: a path, then "key=value"
-// pairs, which make it a write.
+// newNeed reads the arguments of secret, secrets and pkiCert: a path, then
+// "key=value" pairs, which make it a write.
 func newNeed(function string, args []string) (Need, *failure) {
 	need := Need{}
 	if len(args) == 0 {
@@ -76,23 +74,34 @@ func newNeed(function string, args []string) (Need, *failure) {
 		return need, badData("a write has no version", "")
 	}
 	need.Read.Op = plan.OpWrite
-	for _, arg := range args[1:] {
+	need.Body, err = pairs(args[1:])
+	return need, err
+}
+
+// pairs reads "key=value" arguments. Upstream strips white space from values,
+// which would change a password; so only "key = value" is stripped.
+func pairs(args []string) (map[string]secret.Value, *failure) {
+	var body map[string]secret.Value
+	for _, arg := range args {
 		if arg == "" { // upstream: a write without data
 			continue
 		}
 		key, value, ok := strings.Cut(arg, "=")
-		if !ok || key == "" {
-			return need, badData(`an argument after the path is not "key=value"`, "")
+		if spaced := strings.TrimRight(key, " "); spaced != key { // "key = value"
+			value = strings.TrimSpace(value)
 		}
-		if need.Body == nil {
-			need.Body = map[string]secret.Value{}
+		if key = strings.TrimSpace(key); !ok || key == "" {
+			return nil, badData(`an argument after the path is not "key=value"`, "")
 		}
-		if _, twice := need.Body[key]; twice {
-			return need, badData("the key of an argument occurs twice", "")
+		if body == nil {
+			body = map[string]secret.Value{}
 		}
-		need.Body[key] = secret.New([]byte(value))
+		if _, twice := body[key]; twice {
+			return nil, badData("the key of an argument occurs twice", "")
+		}
+		body[key] = secret.New([]byte(value))
 	}
-	return need, nil
+	return body, nil
 }
 
 // splitPath reads PATH[?version=N]. As upstream does, it treats the text as a

@@ -3,31 +3,41 @@ package render
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
+// Means is what the writers take beside the secret itself.
+type Means struct {
+	// Random gives the bits of what nobody may foresee: the delimiters of
+	// GitHub's formats, the salts of a keystore. It is crypto/rand.Reader.
+	Random io.Reader
+	// Password is the one that ref.KeystorePassword names.
+	Password secret.Value
+}
+
 // Reference gives the bytes of one field of a secret, or of the whole of it in
-// the format that ref asks for. No newline is added to a field or to JSON.
+// the format that ref asks for. Nothing is added to a field, nor to JSON; what
+// consists of lines ends with a newline.
 //
 // A field that is text is its bytes after decoding, a number or a truth value
 // its JSON text, a list or a map JSON with sorted keys and without HTML escapes.
 //
-// It fails with a *plan.Problem: CodeMissing, with [ErrMissing] in its chain,
-// for a field that is absent or null; CodeData for a value that cannot be
-// decoded or that the format cannot carry; CodeConfig for what is not supported
-// yet. It does not look at ref.Default: the caller does, on ErrMissing.
-func Reference(ref plan.Ref, s secret.Secret, origin plan.Origin) (secret.Value, error) {
-	b, err := reference(ref, s)
-	if err != nil {
-		return secret.Value{}, refProblem(ref, origin, err)
+// It fails with plan.Problems, one for each field that is at fault: CodeMissing,
+// with [ErrMissing] in the chain, for a field that is absent or null; CodeData
+// for a value that cannot be decoded or that the format cannot carry; CodeConfig
+// for a keystore without a password and for what is not supported. It does not
+// look at ref.Default: the caller does, on ErrMissing.
+func Reference(ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secret.Value, error) {
+	b, err := reference(ref, s, m)
+	if len(err) > 0 {
+		return secret.Value{}, err.problems(ref, origin)
 	}
 	return secret.New(b), nil
 }
@@ -36,88 +46,113 @@ func Reference(ref plan.Ref, s secret.Secret, origin plan.Origin) (secret.Value,
 // name, in the form that Reference gives them. It fails as Reference does.
 func Fields(ref plan.Ref, s secret.Secret, origin plan.Origin) (map[string]secret.Value, error) {
 	fields, err := wholeMap(ref, s)
-	if err != nil {
-		return nil, refProblem(ref, origin, err)
-	}
 	out := make(map[string]secret.Value, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		b, err := raw(name, fields[name])
-		if err != nil {
-			return nil, refProblem(ref, origin, err)
+		b, f := raw(name, fields[name])
+		if f != nil {
+			err = append(err, f)
+			continue
 		}
 		out[name] = secret.New(b)
+	}
+	if len(err) > 0 {
+		return nil, err.problems(ref, origin)
 	}
 	return out, nil
 }
 
-// refProblem names the reference that err is about.
-func refProblem(ref plan.Ref, origin plan.Origin, f *failure) error {
+// failures is what is wrong with one reference: as a rule one failure per field.
+type failures []*failure
+
+// alone makes failures of one, or of none.
+func alone(b []byte, f *failure) ([]byte, failures) {
+	if f != nil {
+		return nil, failures{f}
+	}
+	return b, nil
+}
+
+// problems names the reference that the failures are about. A default helps
+// against what is missing and nothing else, so anything else comes first.
+func (all failures) problems(ref plan.Ref, origin plan.Origin) plan.Problems {
 	what := "secret " + ref.Read.Path
 	if ref.Field != "" {
 		what += ", field " + ref.Field
 	}
-	return &plan.Problem{Code: f.code, Origin: origin, What: what, Why: f.why, Fix: f.fix, Err: f.err}
+	var ps, absent plan.Problems
+	for _, f := range all {
+		p := &plan.Problem{Code: f.code, Origin: origin, What: what, Why: f.why, Fix: f.fix, Err: f.err}
+		if f.code == plan.CodeMissing {
+			absent = append(absent, p)
+			continue
+		}
+		ps = append(ps, p)
+	}
+	return append(ps, absent...)
 }
 
 func unsupported(why string) *failure { return &failure{code: plan.CodeConfig, why: why} }
 
-func reference(ref plan.Ref, s secret.Secret) ([]byte, *failure) {
+func reference(ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
 	if ref.Field == "" {
 		fields, err := wholeMap(ref, s)
-		if err != nil {
+		if len(err) > 0 {
 			return nil, err
 		}
-		return formatMap(ref.Format, fields)
+		return m.write(ref.Format, fields)
 	}
 	v, err := field(ref, s)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		v, err = decode(ref.Decode, v)
 	}
-	v, err = decode(ref.Decode, v)
 	if err != nil {
-		return nil, err
+		return nil, failures{err}
 	}
 	switch ref.Format {
 	case plan.FormatAuto, plan.FormatRaw:
-		return raw(ref.Field, v)
+		return alone(raw(ref.Field, v))
 	case plan.FormatJSON:
-		return jsonBytes(v)
+		return alone(jsonValue(v))
+	case plan.FormatYAML:
+		return alone(yamlValue(v))
 	}
 	fields, ok := v.(map[string]any)
 	if !ok {
-		return nil, badData("the format "+ref.Format.String()+" wants a map, but the field is "+kind(v), "")
+		return nil, failures{badData("the format "+ref.Format.String()+" wants a map, but the field is "+kind(v), "")}
 	}
-	return formatMap(ref.Format, fields)
+	return m.write(ref.Format, fields)
 }
 
 // wholeMap gives the fields of the secret, or of the field that is a map,
 // decoded.
-func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, *failure) {
+func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 	fields := s.Fields().Reveal()
 	if ref.Field != "" {
 		v, err := field(ref, s)
 		if err != nil {
-			return nil, err
+			return nil, failures{err}
 		}
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, badData("a map is wanted, but the field is "+kind(v), "")
+			return nil, failures{badData("a map is wanted, but the field is "+kind(v), "")}
 		}
 		fields = m
 	}
 	if fields == nil {
-		return nil, missing("the secret has no data", "")
+		return nil, failures{missing("the secret has no data", "")}
 	}
+	var bad failures
 	out := make(map[string]any, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		v, err := decode(ref.Decode, fields[name])
 		if err != nil {
 			err.why = fmt.Sprintf("field %s: %s", name, err.why)
-			return nil, err
+			bad = append(bad, err)
+			continue
 		}
 		out[name] = v
 	}
-	return out, nil
+	return out, bad
 }
 
 // field looks one field up.
@@ -161,7 +196,8 @@ func decode(d plan.Decode, v any) (any, *failure) {
 	case plan.DecodeBase64:
 		return decoded(base64.StdEncoding.DecodeString, s, "base64")
 	case plan.DecodeBase64URL:
-		return decoded(base64.URLEncoding.DecodeString, s, "base64url")
+		// Padding is left out as often as not (RFC 7515, section 2).
+		return decoded(base64.RawURLEncoding.DecodeString, strings.TrimRight(s, "="), "base64url")
 	case plan.DecodeHex:
 		return decoded(hex.DecodeString, s, "hexadecimal")
 	case plan.DecodeAuto:
@@ -183,67 +219,4 @@ func decoded(with func(string) ([]byte, error), s, name string) (any, *failure) 
 		return nil, badData("the value is not "+name, "")
 	}
 	return string(b), nil
-}
-
-// formatMap writes a whole secret.
-func formatMap(format plan.Format, fields map[string]any) ([]byte, *failure) {
-	switch format {
-	case plan.FormatAuto, plan.FormatJSON:
-		return jsonBytes(fields)
-	case plan.FormatDotenv:
-		return dotenv(fields)
-	case plan.FormatRaw:
-		for name, v := range fields {
-			if len(fields) == 1 {
-				return raw(name, v)
-			}
-		}
-		return nil, badData(fmt.Sprintf("the format raw wants exactly one field, but the secret has %d", len(fields)),
-			"name one as PATH#FIELD, or choose another format")
-	case plan.FormatFiles:
-		return nil, badData("the format files gives more than one file", "")
-	}
-	return nil, unsupported("this format is not supported yet")
-}
-
-// raw gives a value that stands alone.
-func raw(name string, v any) ([]byte, *failure) {
-	switch v := v.(type) {
-	case nil:
-		return nil, missing("the field "+name+" is null", "")
-	case string:
-		return []byte(v), nil
-	}
-	return jsonBytes(v)
-}
-
-// jsonBytes writes sorted JSON. A text that is not UTF-8 is refused:
-// encoding/json would change it silently.
-func jsonBytes(v any) ([]byte, *failure) {
-	if !allUTF8(v) {
-		return nil, badData("JSON cannot carry bytes that are not UTF-8 text", "deliver the field as a file of its own")
-	}
-	s, err := encodeJSON(v, "", false)
-	if err != nil {
-		return nil, badData("the value cannot be written as JSON", "")
-	}
-	return []byte(s), nil
-}
-
-func allUTF8(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return utf8.ValidString(v)
-	case json.Number:
-		return json.Valid([]byte(v))
-	case []any:
-		return !slices.ContainsFunc(v, func(e any) bool { return !allUTF8(e) })
-	case map[string]any:
-		for key, elem := range v {
-			if !utf8.ValidString(key) || !allUTF8(elem) {
-				return false
-			}
-		}
-	}
-	return true
 }

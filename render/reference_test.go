@@ -3,9 +3,6 @@ package render
 import (
 	"errors"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +18,7 @@ func kv2(t testing.TB, fields string) secret.Secret {
 
 func TestReference(t *testing.T) {
 	const fields = `{"password": "p<&>\n", "port": 5432, "big": 12345678901234567890, "fraction": 1.50, "on": true, "none": null,
-		"list": ["x", 1], "map": {"b": "<", "a": null}, "b64": "AP/+", "url": "_-8=", "hex": "00ff", "text": "plain!", "a.b": "dot"}`
+		"list": ["x", 1], "map": {"b": "<", "a": null}, "b64": "AP/+", "url": "_-8=", "unpadded": "_-8", "hex": "00ff", "text": "plain!", "a.b": "dot"}`
 	for _, tc := range []struct {
 		ref  plan.Ref
 		want string
@@ -36,22 +33,27 @@ func TestReference(t *testing.T) {
 		{plan.Ref{Field: "map"}, `{"a":null,"b":"<"}`},
 		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64}, "\x00\xff\xfe"},
 		{plan.Ref{Field: "url", Decode: plan.DecodeBase64URL}, "\xff\xef"},
+		{plan.Ref{Field: "unpadded", Decode: plan.DecodeBase64URL}, "\xff\xef"},
 		{plan.Ref{Field: "hex", Decode: plan.DecodeHex}, "\x00\xff"},
 		{plan.Ref{Field: "url", Decode: plan.DecodeAuto}, "\xff\xef"},
 		{plan.Ref{Field: "text", Decode: plan.DecodeAuto}, "plain!"},
 		{plan.Ref{Field: "password", Format: plan.FormatJSON}, `"p<&>\n"`},
 		{plan.Ref{Field: "text", Decode: plan.DecodeBase64}, "error 65: the value is not base64"},
-		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64, Format: plan.FormatJSON}, "error 65: JSON cannot carry"},
+		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64, Format: plan.FormatJSON}, "error 65: json cannot carry"},
 		{plan.Ref{Field: "none"}, "error 66: the field is null"},
-		{plan.Ref{Field: "Password"}, "error 66: there is no such field; the secret has a.b, b64, big, fraction, hex, list, map, none, on, password, port, text, url (declared at secretboot.yaml:3:5); did you mean password?"},
+		{plan.Ref{Field: "Password"}, "error 66: there is no such field; the secret has a.b, b64, big, fraction, hex, list, map, none, on, password, port, text, unpadded, url (declared at secretboot.yaml:3:5); did you mean password?"},
 		{plan.Ref{Field: "password", Format: plan.FormatDotenv}, "error 65: wants a map, but the field is text"},
 		{plan.Ref{Field: "password", Select: plan.SelectPath}, "error 78: not supported yet"},
-		{plan.Ref{Format: plan.FormatTOML}, "error 78: not supported yet"},
+		{plan.Ref{Field: "list", Format: plan.FormatYAML}, "- x\n- 1\n"},
+		{plan.Ref{Field: "password", Format: plan.FormatYAML}, "\"p<&>\\n\"\n"},
+		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64, Format: plan.FormatYAML}, "error 65: yaml cannot carry"},
+		{plan.Ref{Field: "list", Format: plan.FormatTOML}, "error 65: wants a map, but the field is a list"},
+		{plan.Ref{Format: plan.Format(99)}, "error 78: not supported"},
 		{plan.Ref{Format: plan.FormatFiles}, "error 65: more than one file"},
-		{plan.Ref{Format: plan.FormatRaw}, "error 65: exactly one field, but the secret has 13"},
+		{plan.Ref{Format: plan.FormatRaw}, "error 65: exactly one field, but the secret has 14"},
 	} {
 		tc.ref.Read.Path = "secret/db"
-		v, err := Reference(tc.ref, kv2(t, fields), testOrigin())
+		v, err := Reference(tc.ref, kv2(t, fields), Means{Random: &counter{}}, testOrigin())
 		if message, ok := strings.CutPrefix(tc.want, "error "); ok {
 			checkError(t, err, message)
 		} else if err != nil {
@@ -89,7 +91,8 @@ func TestReferenceWhole(t *testing.T) {
 		{plan.FormatJSON, `{}`, `{}`},
 		{plan.FormatRaw, `{"value": "x"}`, "x"},
 		{plan.FormatRaw, `{"value": null}`, "error 66: the field value is null"},
-		{plan.FormatDotenv, `{"B": "b c", "A": 1.50, "M": {"k": "v"}}`, "A='1.50'\nB='b c'\nM='{\"k\":\"v\"}'\n"},
+		{plan.FormatDotenv, `{"B": "b c", "A": 1.50}`, "A='1.50'\nB='b c'\n"},
+		{plan.FormatDotenv, `{"M": {"k": "v"}}`, "error 65: the value of M: it is a map, not a text (declared at secretboot.yaml:3:5); use format: json or a template"},
 		{plan.FormatDotenv, `{"Q": "it's"}`, "Q=\"it's\"\n"},
 		{plan.FormatDotenv, `{"a-b": "x"}`, `error 65: dotenv cannot carry the field "a-b"`},
 		{plan.FormatDotenv, `{"A": "x\u0000"}`, "error 65: the value of A: it has a NUL byte"},
@@ -100,7 +103,7 @@ func TestReferenceWhole(t *testing.T) {
 		{plan.FormatDotenv, `{"A": null}`, "error 66: the field A is null"},
 	} {
 		ref := plan.Ref{Read: plan.Read{Path: "p"}, Format: tc.format}
-		v, err := Reference(ref, kv2(t, tc.fields), testOrigin())
+		v, err := Reference(ref, kv2(t, tc.fields), Means{Random: &counter{}}, testOrigin())
 		if message, ok := strings.CutPrefix(tc.want, "error "); ok {
 			checkError(t, err, message)
 		} else if err != nil || string(v.Reveal()) != tc.want {
@@ -128,51 +131,4 @@ func TestFields(t *testing.T) {
 	checkError(t, err, "66: the field a is null")
 	_, err = Fields(ref, secret.Secret{}, testOrigin())
 	checkError(t, err, "66: the secret has no data")
-}
-
-// TestDotenvIsSourced has a real shell read what was written.
-func TestDotenvIsSourced(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Fatal("no sh: the format cannot be checked")
-	}
-	fields := map[string]any{}
-	for i, v := range []string{
-		"", " ", "plain", " lead and trail ", "a\nb\n", "\t", `\n`, `a\b`, "$HOME", "$(id)", "`id`", "#x", "a=b", `"q"`, "it's",
-		"it's #1", "*", "~", "!x", "a;b", "ü☃", "${", "{}", "%s", "-e", "\n",
-	} {
-		fields["K"+string(rune('A'+i))] = v
-	}
-	b, f := dotenv(fields)
-	if f != nil {
-		t.Fatal(f)
-	}
-	file := filepath.Join(t.TempDir(), "x.env")
-	if err := os.WriteFile(file, b, 0o400); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range fields {
-		out, err := exec.Command(sh, "-eu", "-c", `. "$1"; eval "printf %s \"\$$2\""`, "sh", file, name).Output()
-		if err != nil || string(out) != want {
-			t.Errorf("%s: got %q, want %q, %v", name, out, want, err)
-		}
-	}
-}
-
-// FuzzDotenv: what is written is one assignment per value and nothing else.
-func FuzzDotenv(f *testing.F) {
-	f.Add("it's")
-	f.Add("a\n'b")
-	f.Add(`\`)
-	f.Fuzz(func(t *testing.T, v string) {
-		b, problem := dotenv(map[string]any{"K": v})
-		if problem != nil {
-			return
-		}
-		line := string(b)
-		inner, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "K=")
-		if !ok || len(inner) < 2 || inner[1:len(inner)-1] != v || strings.ContainsRune(v, rune(inner[0])) {
-			t.Errorf("%q gave %q", v, line)
-		}
-	})
 }

@@ -2,10 +2,12 @@
 // variables.
 //
 // It is pure: it opens no file and no connection, reads no environment and, but
-// for the function timestamp, no clock. What a template asks for comes in as
-// [Answers]; what it asked for in vain goes out as [Need]s, so that the caller
-// can read them and execute the template again. Executing twice with the same
-// answers gives the same bytes.
+// for the functions timestamp, ago and those that make certificates, no clock.
+// What a template asks for comes in as [Answers]; what it asked for in vain goes
+// out as [Need]s, so that the caller can read them and execute the template
+// again. Executing twice with the same answers gives the same bytes; for functions
+// of the clock and of chance (bcrypt, genPrivateKey, randInt, …) that takes the
+// same [Memory].
 //
 // The template language is consul-template's, with the functions of sprig
 // beside it. It is stricter in one point: a value that is not there (an absent
@@ -80,11 +82,26 @@ type Input struct {
 	Answers Answers
 	// Lookup serves env, mustEnv and envOrDefault; nil is an empty environment.
 	Lookup func(string) (string, bool)
+	// File serves the function file: it gives the text of a file below the
+	// folder that templates may read from. Its error is a *plan.Problem; any
+	// other is not shown. nil: no folder is configured.
+	File func(path string) ([]byte, error)
+	// Memory keeps the time and what chance gave for further executions with the
+	// same Answers and more; nil: each execution has its own.
+	Memory *Memory
 }
 
 // Output is what an execution gave: the bytes or, when Lacking is not empty, no
 // bytes and what has to be read first.
 type Output struct {
 	Bytes   secret.Value
+	Files   []File // what writeToFile asked for, in the order of the template
 	Lacking []Need
+}
+
+// File is a file that a template wrote beside its own output. Its path, mode,
+// owner and group are the template's word: whoever delivers it checks them.
+type File struct {
+	plan.File // without a Source
+	Content   secret.Value
 }

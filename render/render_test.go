@@ -54,7 +54,7 @@ func execute(t testing.TB, text string, in Input) (Output, error) {
 	if err != nil {
 		return Output{}, err
 	}
-	return p.Execute(in)
+	return p.Execute(t.Context(), in)
 }
 
 // TestGolden runs testdata/*.txtar. Each has a template, data.json (the answers
@@ -104,7 +104,7 @@ func golden(t *testing.T, part map[string]string) {
 	p, err := new(Language).compile(tmpl, testOrigin(), testClock)
 	var out Output
 	if err == nil {
-		out, err = p.Execute(in)
+		out, err = p.Execute(t.Context(), in)
 	}
 	if want, ok := part["error"]; ok {
 		if err == nil {
@@ -250,7 +250,7 @@ func TestProgramRunsConcurrently(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			for range 20 {
-				if out, err := p.Execute(Input{}); err != nil || out.Bytes.Len() != 90 {
+				if out, err := p.Execute(t.Context(), Input{}); err != nil || out.Bytes.Len() != 90 {
 					t.Errorf("%d bytes, %v", out.Bytes.Len(), err)
 				}
 			}

@@ -71,7 +71,7 @@ func (c *compiler) node(n parse.Node) {
 		n.Pipe.Cmds = append(n.Pipe.Cmds, hook(hookRange, id))
 	case *parse.TemplateNode:
 		if _, ok := c.trees[n.Name]; !ok {
-			c.problem(n, fmt.Sprintf("no template %q is defined", n.Name), suggest(n.Name, slices.Collect(maps.Keys(c.trees))))
+			c.undefined(n, n.Name)
 		}
 		c.pipe(n.Pipe)
 	}
@@ -119,7 +119,23 @@ func (c *compiler) command(cmd *parse.CommandNode, piped bool) {
 		return
 	}
 	s.fn = fn
+	c.p.calls[id.Ident] = true
+	c.checkTemplate(id, cmd)
 	cmd.Args = append(hook(hookCall, c.site(id, s)).Args, cmd.Args[1:]...)
+}
+
+// checkTemplate looks whether the template that executeTemplate names is defined.
+func (c *compiler) checkTemplate(id *parse.IdentifierNode, cmd *parse.CommandNode) {
+	if id.Ident != "executeTemplate" || len(cmd.Args) < 2 {
+		return
+	}
+	if name, ok := cmd.Args[1].(*parse.StringNode); ok && c.trees[name.Text] == nil {
+		c.undefined(id, name.Text)
+	}
+}
+
+func (c *compiler) undefined(n parse.Node, name string) {
+	c.problem(n, fmt.Sprintf("no template %q is defined", name), suggest(name, slices.Collect(maps.Keys(c.trees))))
 }
 
 // operand rewrites an argument. A function that is an argument without

@@ -19,8 +19,8 @@ type table struct {
 func newTable() table {
 	t := table{functions: map[string]*function{}, absent: absentFunctions()}
 	families := [][]*function{
-		standardFunctions(), secretFunctions(), encodingFunctions(), textFunctions(),
-		numberFunctions(), listFunctions(), sprigFunctions(),
+		standardFunctions(), secretFunctions(), fileFunctions(), encodingFunctions(), textFunctions(),
+		numberFunctions(), listFunctions(), mapFunctions(), spewFunctions(), sprigFunctions(),
 	}
 	for _, family := range families {
 		for _, f := range family {
@@ -77,13 +77,12 @@ func absentFunctions() map[string]string {
 			"caLeaf", "caRoots", "connect", "datacenters", "exportedServices", "importedServices", "key", "keyExists",
 			"keyOrDefault", "ls", "node", "nodes", "nomadService", "nomadServices", "nomadVar", "nomadVarExists",
 			"nomadVarList", "nomadVarListSafe", "partitions", "peerings", "safeLs", "safeTree", "service", "services",
-			"tree", "byKey", "byMeta", "byPort", "byTag", "explode",
+			"tree", "byMeta", "byPort", "byTag",
 		},
-		"is not supported yet": {
-			"executeTemplate", "file", "mergeMap", "mergeMapWithOverride", "pkiCert", "plugin", "scratch", "sockaddr",
-			"spew_dump", "spew_printf", "spew_sdump", "spew_sprintf", "splitToMap", "toTOML", "writeToFile",
-		},
-		"has nothing to call: no value of a template is a function": {"call"},
+		"would print to the standard output, which is the command's; use spew_sdump or spew_sprintf":                    {"spew_dump", "spew_printf"},
+		"would start a program; secretboot starts none but the command":                                                 {"plugin"},
+		"looks at the machine's network interfaces, which are no secret; pass the address in as a variable and use env": {"sockaddr"},
+		"has nothing to call: no value of a template is a function":                                                     {"call"},
 	}
 	out := map[string]string{}
 	for why, list := range names {

@@ -266,17 +266,25 @@ func (d *decoder) later(v value) {
 func (d *decoder) root(v value) {
 	p := &d.plan
 	d.object(v, fields{
-		"version":    d.version,
-		"vault":      d.vault,
-		"dev":        d.path(&p.Vault.Dev),
-		"dir":        d.path(&p.Sink.Dir),
-		"allow_disk": d.boolean(&p.Sink.AllowDisk),
-		"timeout":    d.duration(&p.Timeout),
-		"receipt":    d.path(&p.Receipt),
-		"refresh":    d.later,
-		"files":      func(v value) { d.list(v, d.fileEntry) },
-		"env":        d.env,
-		"run":        d.run,
+		"version": d.version,
+		"vault":   d.vault,
+		"dev":     d.path(&p.Vault.Dev),
+		"dir":     d.path(&p.Sink.Dir),
+		"mount": func(v value) {
+			if m, ok := oneOf(d, v, plan.MountNames(), plan.ParseMount); ok {
+				p.Sink.Mount = plan.Set(m, d.origin(v))
+			}
+		},
+		"mount_size":    limit(d, &p.Sink.MountSize, plan.ParseBodyLimit),
+		"allow_disk":    d.boolean(&p.Sink.AllowDisk),
+		"timeout":       d.duration(&p.Timeout),
+		"receipt":       d.path(&p.Receipt),
+		"template_root": d.path(&p.TemplateRoot),
+		"refresh":       d.later,
+		"files":         func(v value) { d.list(v, d.fileEntry) },
+		"env":           d.env,
+		"env_from":      func(v value) { d.list(v, d.envFrom) },
+		"run":           d.run,
 	})
 }
 
@@ -298,6 +306,9 @@ func (d *decoder) run(v value) {
 		"kill_timeout":     d.duration(&r.KillTimeout),
 		"keep_credentials": d.boolean(&r.KeepCredentials),
 		"pristine":         d.boolean(&r.Pristine),
+		"env_allow":        d.patterns(&r.EnvAllow),
+		"env_deny":         d.patterns(&r.EnvDeny),
+		"dangerous_env":    d.boolean(&r.DangerousEnv),
 		"user":             d.later,
 		"on_change":        d.later,
 		"mask":             d.later,

@@ -20,6 +20,8 @@ func (d *decoder) fileEntry(v value) {
 	keys["mode"] = func(v value) { f.Mode = d.mode(v) }
 	keys["owner"] = d.account(&f.Owner)
 	keys["group"] = d.account(&f.Group)
+	keys["memfd"] = func(v value) { f.Memfd, _ = d.flag(v) }
+	keys["env"] = d.into(&f.MemfdEnv)
 	before := len(d.problems)
 	d.object(v, keys)
 	if v.kind != kindMap {
@@ -50,6 +52,8 @@ func (d *decoder) fileSet(f plan.File, name value) {
 		d.fail(name, "it must be text", "")
 	case f.Source.Ref.Field != "":
 		d.fail(name, "format: files writes one file per field, and the secret names one field", "leave #FIELD out")
+	case f.Memfd || f.MemfdEnv != "":
+		d.fail(name, "format: files writes into a folder, and a memfd is in none", "declare one memfd for each field")
 	case f.Source.Ref.Default != nil:
 		d.fail(name, "format: files has no use for a default", "leave default out")
 	default:
@@ -80,35 +84,4 @@ func (d *decoder) mode(v value) fs.FileMode {
 		return fs.FileMode(n)
 	}
 	return 0
-}
-
-// env reads the variables of the command: a reference, or a map with the keys
-// of a source.
-func (d *decoder) env(v value) {
-	if !d.expect(v, kindMap, "a map of variables") {
-		return
-	}
-	for _, p := range v.pairs {
-		child := v.childAt(p)
-		e := plan.Env{Name: p.key, Origin: d.origin(child)}
-		src := &source{d: d}
-		before := len(d.problems)
-		switch child.kind {
-		case kindString:
-			src.found = append(src.found, child)
-			src.reference(child)
-		case kindMap:
-			d.object(child, src.fields())
-		default:
-			d.fail(child, "it must be a reference such as secret/app#password, or a map", "")
-			continue
-		}
-		e.Source, e.Optional = src.finish(child), src.optional
-		if e.Source.Ref != nil && e.Source.Ref.Format == plan.FormatFiles {
-			d.fail(child, "format: files gives files and no variable", "use it below files")
-		}
-		if len(d.problems) == before {
-			d.plan.Env = append(d.plan.Env, e)
-		}
-	}
 }

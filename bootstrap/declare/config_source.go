@@ -22,6 +22,7 @@ type source struct {
 	kv       plan.KVRule
 	isWrite  bool
 	body     map[string]plan.Handle
+	password *value // keystore_password
 }
 
 // fields gives the keys of a source.
@@ -50,6 +51,12 @@ func (s *source) fields() fields {
 		}),
 		"decode": s.with(&s.forRef, func(v value) {
 			s.ref.Decode, _ = oneOf(d, v, plan.DecodeNames(), plan.ParseDecode)
+		}),
+		"keystore_password": s.with(&s.forRef, func(v value) {
+			s.password = &v
+			if h, ok := d.place(v); ok {
+				s.ref.KeystorePassword = &h
+			}
 		}),
 	}
 }
@@ -141,6 +148,12 @@ func (s *source) finishRef() *plan.Ref {
 	s.ref.Read.KV = s.kv
 	if s.isWrite {
 		s.finishWrite()
+	}
+	switch isKeystore := s.ref.Format == plan.FormatPKCS12; {
+	case isKeystore && s.password == nil:
+		s.d.fail(s.found[0], "format: pkcs12 wants a password", "add keystore_password: { env: NAME } or { file: PATH }")
+	case !isKeystore && s.password != nil:
+		s.d.fail(*s.password, "it goes with format: pkcs12", "leave it out")
 	}
 	s.ref.Read.Optional = s.optional || s.ref.Default != nil
 	return &s.ref

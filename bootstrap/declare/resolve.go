@@ -20,7 +20,7 @@ func Resolve(in Input, h plan.Handle) ([]byte, error) {
 	}
 	if why != "" {
 		return nil, &plan.Problem{
-			Code: plan.CodeConfig, Origin: h.Origin, What: "cannot read the input " + placeOf(h), Why: why,
+			Code: plan.CodeConfig, Origin: h.Origin, What: "cannot read the input " + placeOf(h), Why: why, Fix: fixOf(h),
 		}
 	}
 	return text, nil
@@ -63,6 +63,17 @@ func resolveKey(in Input, h plan.Handle) (text []byte, why string) {
 		return nil, "the file changed and the key is no longer there"
 	}
 	return []byte(n.text), ""
+}
+
+// fixOf says what to do where a place holds nothing.
+func fixOf(h plan.Handle) string {
+	switch h.Kind {
+	case plan.HandleEnv:
+		return "set it, or take away what names it"
+	case plan.HandleFile:
+		return "check the path and who may read it"
+	}
+	return ""
 }
 
 // placeOf names the place; a text has none that may be shown.

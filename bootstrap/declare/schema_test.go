@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 type schema struct {
@@ -74,6 +75,7 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 		"{ vault: { auth: { % }}}":  vault.Properties["auth"],
 		"{ files: [ { % } ] }":      root.Properties["files"].Items,
 		"{ env: { A: { % } } }":     variable.AnyOf[1],
+		"{ env_from: [ { % } ] }":   root.Properties["env_from"].Items,
 		"{ run: { % } }":            root.Properties["run"],
 	} {
 		var inSchema []string
@@ -104,6 +106,7 @@ func TestSchemaHasTheParsersWords(t *testing.T) {
 		"files: [{path: a, secret: s/a, format: %}]": file["format"],
 		"files: [{path: a, secret: s/a, decode: %}]": file["decode"],
 		"vault: {auth: {type: %}}":                   root.Properties["vault"].Properties["auth"].Properties["type"],
+		"env_from: [{secret: s/a, duplicate: %}]":    root.Properties["env_from"].Items.Properties["duplicate"],
 		"run: {mode: %}":                             root.Properties["run"].Properties["mode"],
 	} {
 		in := declare.Input{Cwd: "/", Open: open(fstest.MapFS{"c.yaml": {Data: []byte(strings.ReplaceAll(frame, "%", "qqq"))}})}
@@ -120,6 +123,19 @@ func TestSchemaHasTheParsersWords(t *testing.T) {
 		}
 		if got := strings.Join(words, ", "); got != list {
 			t.Errorf("%s: schema %q, parser %q", frame, got, list)
+		}
+	}
+}
+
+// TestPageHasEveryFormat: what each is for, and what it refuses.
+func TestPageHasEveryFormat(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range plan.FormatNames() {
+		if !strings.Contains(string(page), "\n| `"+name+"` | ") {
+			t.Errorf("docs/configuration.md has no row for the format %s", name)
 		}
 	}
 }

@@ -51,6 +51,11 @@ func (c *checker) files() {
 		switch why := badFilePath(f.Path); {
 		case why != "":
 			c.fail(f.Origin, what, why, "")
+		case f.Memfd && path.IsAbs(f.Path):
+			c.fail(f.Origin, what, "a memfd is in no folder", "give it a name alone")
+		case f.Memfd:
+		case f.MemfdEnv != "":
+			c.fail(f.Origin, what, "a variable is for a memfd", "add memfd: true, or leave env out")
 		default:
 			c.claim(place{path: c.locate(f.Path), name: f.Path, origin: f.Origin})
 		}
@@ -163,6 +168,22 @@ func (c *checker) ref(r *Ref, from Origin, what string) {
 	}
 }
 
+// isDangerous knows the variables by which whoever sets them has his own code
+// run: the dynamic linker's (ld.so(8), secure-execution mode), those of shells
+// and of common interpreters.
+func isDangerous(name string) bool {
+	for _, prefix := range []string{"LD_", "DYLD_", "BASH_FUNC_", "GIT_CONFIG_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{
+		"PATH", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "ZDOTDIR", "GLIBC_TUNABLES", "GCONV_PATH", "HOSTALIASES", "LOCPATH", "MALLOC_TRACE", "NLSPATH",
+		"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PERL5LIB", "PERL5OPT", "PERLLIB", "RUBYLIB", "RUBYOPT", "NODE_OPTIONS", "NODE_PATH",
+		"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH", "PHPRC", "PHP_INI_SCAN_DIR", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH", "EDITOR", "PAGER", "BROWSER",
+	}, name)
+}
+
 func (c *checker) env() {
 	seen := map[string]Origin{}
 	for _, e := range c.plan.Env {
@@ -176,13 +197,38 @@ func (c *checker) env() {
 			c.fail(e.Origin, what, "a name cannot have =, NUL or white space in it", "")
 		case strings.HasPrefix(e.Name, "SECRETBOOT_"):
 			c.fail(e.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
+		case isDangerous(e.Name) && !c.plan.Run.DangerousEnv.Or(false):
+			c.fail(e.Origin, what, "it changes which code programs run, and whoever writes the secret would decide it", "give it another name, or set run.dangerous_env (--dangerous-env)")
 		case twice:
 			c.fail(e.Origin, what, "the same variable is declared at "+first.String(), "keep one of the two")
 		default:
 			seen[e.Name] = e.Origin
 		}
 	}
+	c.memfds(seen)
 	for _, s := range c.plan.EnvSets {
 		c.ref(&s.Ref, s.Origin, fmt.Sprintf("variables with prefix %q", s.Prefix))
+	}
+}
+
+// memfds checks the variables that lead to memfds; seen has those of secrets.
+func (c *checker) memfds(seen map[string]Origin) {
+	for _, f := range c.plan.Files {
+		if !f.Memfd {
+			continue
+		}
+		name := f.Variable()
+		what := fmt.Sprintf("variable %q", name)
+		first, twice := seen[name]
+		switch {
+		case strings.ContainsAny(name, "=\x00 \t\r\n"):
+			c.fail(f.Origin, what, "a name cannot have =, NUL or white space in it", "")
+		case strings.HasPrefix(f.MemfdEnv, "SECRETBOOT_"):
+			c.fail(f.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
+		case twice:
+			c.fail(f.Origin, what, "the same variable is declared at "+first.String(), "name another one with env")
+		default:
+			seen[name] = f.Origin
+		}
 	}
 }

@@ -39,8 +39,11 @@ func (p *Plan) settings() []named {
 		{"dev", &v.Dev},
 		{"dir", &p.Sink.Dir},
 		{"allow_disk", &p.Sink.AllowDisk},
+		{"mount", &p.Sink.Mount},
+		{"mount_size", &p.Sink.MountSize},
 		{"timeout", &p.Timeout},
 		{"receipt", &p.Receipt},
+		{"template_root", &p.TemplateRoot},
 		{"refresh.every", &f.Every},
 		{"refresh.splay", &f.Splay},
 		{"refresh.on_change", &f.OnChange},
@@ -53,6 +56,9 @@ func (p *Plan) settings() []named {
 		{"run.fail_on_leak", &r.FailOnLeak},
 		{"run.pty", &r.PTY},
 		{"run.pristine", &r.Pristine},
+		{"run.env_allow", &r.EnvAllow},
+		{"run.env_deny", &r.EnvDeny},
+		{"run.dangerous_env", &r.DangerousEnv},
 		{"run.keep_credentials", &r.KeepCredentials},
 		{"run.no_new_privs", &r.NoNewPrivs},
 	}
@@ -109,6 +115,7 @@ func (p *Plan) appendLists(low, high Plan) {
 	p.Sets = slices.Concat(low.Sets, high.Sets)
 	p.Env = slices.Concat(low.Env, high.Env)
 	p.EnvSets = slices.Concat(low.EnvSets, high.EnvSets)
+	p.Computed = slices.Concat(low.Computed, high.Computed)
 	p.Ignored = slices.Concat(low.Ignored, high.Ignored)
 }
 

@@ -60,7 +60,7 @@ func TestListsAreComplete(t *testing.T) {
 	walk("", reflect.TypeFor[Plan]())
 	slices.Sort(got)
 	want := []string{
-		"Env", "EnvSets", "Files", "Ignored", "Login.Ambient", "Login.Inputs", "Login.Params", "Reads", "Run.Command", "Sets",
+		"Computed", "Env", "EnvSets", "Files", "Ignored", "Login.Ambient", "Login.Inputs", "Login.Params", "Reads", "Run.Command", "Sets",
 		"Vault.Headers", "Vault.KV",
 	}
 	if !slices.Equal(got, want) {

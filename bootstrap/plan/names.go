@@ -8,6 +8,31 @@ import (
 // String gives read, write or list.
 func (o Op) String() string { return nth(int(o), "read", "write", "list") }
 
+// formatNames has the formats by the name they have in a declaration, in the
+// order of their constants.
+func formatNames() []string {
+	return []string{
+		"auto", "raw", "json", "yaml", "toml", "dotenv", "docker-env", "systemd-env", "export", "properties",
+		"github-env", "github-output", "pem-bundle", "pkcs12", "files",
+	}
+}
+
+// FormatNames lists the names that ParseFormat knows, sorted. FormatAuto is the
+// absence of a name.
+func FormatNames() []string { return slices.Sorted(slices.Values(formatNames()[1:])) }
+
+// ParseFormat reads the name of a format.
+func ParseFormat(s string) (Format, bool) {
+	i, ok := position(s, formatNames()[1:])
+	if !ok {
+		return FormatAuto, false
+	}
+	return Format(i + 1), true
+}
+
+// String gives the name of the format; "auto" for FormatAuto.
+func (f Format) String() string { return nth(int(f), formatNames()...) }
+
 // decodeNames has the encodings by the name they have in a declaration, in
 // the order of their constants.
 func decodeNames() []string { return []string{"none", "base64", "base64url", "hex", "auto"} }
@@ -24,6 +49,18 @@ func ParseDecode(s string) (Decode, bool) {
 // String gives the name of the encoding.
 func (d Decode) String() string { return nth(int(d), decodeNames()...) }
 
+// MountNames lists the names that ParseMount knows.
+func MountNames() []string { return []string{"shared", "private"} }
+
+// ParseMount reads the name of a mount.
+func ParseMount(s string) (Mount, bool) {
+	i, ok := position(s, MountNames())
+	return Mount(i), ok
+}
+
+// String gives shared or private.
+func (m Mount) String() string { return nth(int(m), MountNames()...) }
+
 // RunModeNames lists the names that ParseRunMode knows.
 func RunModeNames() []string { return []string{"auto", "replace", "supervise"} }
 
@@ -32,6 +69,18 @@ func ParseRunMode(s string) (RunMode, bool) {
 	i, ok := position(s, RunModeNames())
 	return RunMode(i), ok
 }
+
+// DuplicateNames lists the names that ParseDuplicate knows.
+func DuplicateNames() []string { return []string{"error", "keep", "overwrite"} }
+
+// ParseDuplicate reads the name of a policy.
+func ParseDuplicate(s string) (Duplicate, bool) {
+	i, ok := position(s, DuplicateNames())
+	return Duplicate(i), ok
+}
+
+// String gives the name of the policy.
+func (d Duplicate) String() string { return nth(int(d), DuplicateNames()...) }
 
 // String gives the name of the mode.
 func (m RunMode) String() string { return nth(int(m), RunModeNames()...) }

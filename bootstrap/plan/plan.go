@@ -12,6 +12,7 @@ package plan
 
 import (
 	"io/fs"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,14 @@ type Plan struct {
 	// Receipt is the absolute path of the file that tells, without a value, what
 	// was done: who logged in, what was read and written. Not set: none.
 	Receipt Setting[string]
+
+	// TemplateRoot is the absolute path of the folder that templates may read
+	// files from. Not set: they may read none.
+	TemplateRoot Setting[string]
+
+	// Computed lists the templates that compute a path, which is known only when
+	// they run; filled in for printing, as Reads is.
+	Computed []Origin
 
 	// Ignored lists what the declaration said and we do not need, with the
 	// reason, so that nothing is dropped silently.
@@ -119,7 +128,23 @@ const (
 type Sink struct {
 	Dir       Setting[string] // absolute; not set: chosen, see package volume
 	AllowDisk Setting[bool]   // accept a file system that is not in memory
+
+	Mount     Setting[Mount] // who sees the folder
+	MountSize Setting[int64] // bytes that a private mount holds; not set: DefaultMountSize
 }
+
+// Mount says whose mount the folder is on.
+type Mount uint8
+
+// The ways. MountShared uses the folder as it is there for everybody;
+// MountPrivate mounts a tmpfs on it that only we and the command see.
+const (
+	MountShared Mount = iota
+	MountPrivate
+)
+
+// DefaultMountSize is the size of a private mount that asks for none, in bytes.
+const DefaultMountSize = 16 << 20
 
 // KVRule says how a path relates to a KV secrets engine.
 type KVRule uint8
@@ -198,6 +223,8 @@ type Ref struct {
 	Format  Format  // how a whole secret, list or map becomes bytes
 	Decode  Decode  // applied to a string value
 	Default *Handle // used when the secret or the field is missing
+
+	KeystorePassword *Handle // of FormatPKCS12, which needs one
 }
 
 // Select is the way a field is looked up in a secret's data.
@@ -211,22 +238,27 @@ const (
 	SelectTemplate
 )
 
-// Format is a way to write a whole secret down.
+// Format is a way to write a whole secret down, for the consumer that it names.
+// What it has no way to write is refused, see package render.
 type Format uint8
 
 // The formats. FormatAuto is raw for one field and json for a whole secret.
 const (
-	FormatAuto Format = iota
-	FormatRaw
-	FormatJSON
-	FormatDotenv
-	FormatYAML
-	FormatTOML
-	FormatDockerEnv
-	FormatSystemdEnv
-	FormatExport
-	FormatProperties
-	FormatFiles
+	FormatAuto         Format = iota
+	FormatRaw                 // the only field, byte by byte
+	FormatJSON                // RFC 8259, sorted
+	FormatYAML                // what readers of YAML 1.1 and 1.2 agree on
+	FormatTOML                // TOML 1.0
+	FormatDotenv              // a .env file: a shell's and the common libraries'
+	FormatDockerEnv           // docker run --env-file
+	FormatSystemdEnv          // EnvironmentFile= of systemd.exec(5)
+	FormatExport              // a file that sh, dash and bash source
+	FormatProperties          // java.util.Properties.load
+	FormatGitHubEnv           // what a step appends to $GITHUB_ENV
+	FormatGitHubOutput        // … and to $GITHUB_OUTPUT
+	FormatPEMBundle           // certificate, chain and private key in one file
+	FormatPKCS12              // the same as a keystore, see Ref.KeystorePassword
+	FormatFiles               // one file per field
 )
 
 // Decode is an encoding to be undone.
@@ -245,12 +277,44 @@ const (
 type File struct {
 	Path     string // relative to the sink, slash-separated; or absolute
 	Source   Source
-	Mode     fs.FileMode // permission bits; 0 means 0400
+	Mode     fs.FileMode // permission bits; 0 means DefaultMode
 	Owner    string      // user name or number; "" is our own
 	Group    string      // group name or number; "" is our own
 	Optional bool        // left out when its secret is missing
 	Refresh  Refresh
 	Origin   Origin
+
+	// Memfd: the file is in no file system. The command inherits a descriptor
+	// of it; Path is its name only. MemfdEnv is the variable with the path
+	// /proc/self/fd/N; "": see Variable.
+	Memfd    bool
+	MemfdEnv string
+}
+
+// Variable is the name of the variable that leads to a memfd: the one declared,
+// or SECRETBOOT_FD_ and the path with _ for all but letters and digits.
+func (f File) Variable() string {
+	if f.MemfdEnv != "" {
+		return f.MemfdEnv
+	}
+	return "SECRETBOOT_FD_" + strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return '_'
+	}, f.Path)
+}
+
+// DefaultMode is the mode of a file that asks for none: its owner may read it,
+// and its group too when a group was asked for.
+func DefaultMode(group string) fs.FileMode {
+	if group != "" {
+		return 0o440
+	}
+	return 0o400
 }
 
 // FileSet is one declaration that gives many files: one per field of a secret,
@@ -295,16 +359,18 @@ type Env struct {
 type EnvSet struct {
 	Ref       Ref
 	Prefix    string
-	Upcase    bool
-	Allow     []string // shell patterns; empty allows all
+	Upcase    bool     // of the field's name, not of the prefix
+	Allow     []string // shell patterns for the field's name; empty allows all
 	Duplicate Duplicate
 	Origin    Origin
 }
 
-// Duplicate says what happens when a variable exists already.
+// Duplicate says what happens when a variable of a set has the name of one that
+// is declared before it or, for DuplicateKeep, inherited.
 type Duplicate uint8
 
-// The policies.
+// The policies. An inherited variable is replaced, as by every declaration,
+// unless it is to be kept.
 const (
 	DuplicateError Duplicate = iota
 	DuplicateKeep
@@ -349,8 +415,11 @@ type Run struct {
 	Mask            Setting[Mask]
 	FailOnLeak      Setting[bool]
 	PTY             Setting[PTY]
-	Pristine        Setting[bool] // inherit nothing
-	KeepCredentials Setting[bool] // leave our own credentials in the environment
+	Pristine        Setting[bool]     // inherit nothing but what EnvAllow names
+	EnvAllow        Setting[[]string] // shell patterns of what is inherited; not set: everything
+	EnvDeny         Setting[[]string] // shell patterns of what is not
+	DangerousEnv    Setting[bool]     // variables that change how programs run may be declared
+	KeepCredentials Setting[bool]     // leave our own credentials in the environment
 	NoNewPrivs      Setting[bool]
 }
 

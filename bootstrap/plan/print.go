@@ -57,6 +57,10 @@ func textTables(v View) tables {
 	var t tables
 	t.login(v)
 	t.reads(v)
+	t.start("FURTHER PATHS")
+	for _, at := range v.Computed {
+		t.row("known only when the template at " + at + " runs")
+	}
 	t.outputs(v)
 	t.start("COMMAND", "ARGUMENTS")
 	if v.Command != "" {
@@ -102,7 +106,7 @@ func (t *tables) reads(v View) {
 func (t *tables) outputs(v View) {
 	t.start("FILE", "MODE", "OWNER", "FROM", "NOTE", "DECLARED AT")
 	for _, f := range v.Files {
-		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), note(f.Optional), f.Origin)
+		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), f.note(), f.Origin)
 	}
 	for _, s := range v.FileSets {
 		from, note := s.describe()
@@ -148,7 +152,9 @@ func (s ViewSource) String() string {
 	if s.Field != "" {
 		text += "#" + s.Field
 	}
-	for _, extra := range []struct{ word, value string }{{"as", s.Format}, {"decoded from", s.Decode}} {
+	for _, extra := range []struct{ word, value string }{
+		{"as", s.Format}, {"with the password in", s.KeystorePassword}, {"decoded from", s.Decode},
+	} {
 		if extra.value != "" {
 			text += " " + extra.word + " " + extra.value
 		}
@@ -179,6 +185,13 @@ func (r ViewRead) note() string {
 	return sends
 }
 
+func (f ViewFile) note() string {
+	if f.Memfd == "" {
+		return note(f.Optional)
+	}
+	return strings.TrimPrefix(note(f.Optional)+", memfd in "+f.Memfd, ", ")
+}
+
 func note(optional bool) string {
 	if optional {
 		return "optional"
@@ -205,9 +218,9 @@ func ownerText(owner, group string) string {
 }
 
 // octal gives the permission bits as chmod(1) takes them; 0 is the default.
-func octal(m fs.FileMode) string {
+func octal(m fs.FileMode, group string) string {
 	if m == 0 {
-		m = 0o400
+		m = DefaultMode(group)
 	}
 	return fmt.Sprintf("%04o", uint32(m.Perm()))
 }

@@ -56,6 +56,7 @@ func full() Plan {
 	p.Vault.Redirects = Set([]string{"*.vault.example", "[::1]:8200"}, at("c.yaml:2:8"))
 	p.Vault.RateLimit, p.Vault.BodyLimit = Set(Rate{0.5, 3}, at("VAULT_RATE_LIMIT")), Set(int64(1<<20), at("c.yaml:2:9"))
 	p.Login.Namespace, p.Receipt = Set("root/ci", at("c.yaml:2:10")), Set("/tmp/receipt.json", at("--receipt"))
+	p.TemplateRoot = Set("/etc/templates", at("c.yaml:2:11"))
 	p.Run.Command = []string{"/bin/app", "--password=CANARY"}
 	p.Run.Mode = Set(RunSupervise, at("--supervise"))
 	p.Refresh.OnChange = Set(Action{Kind: ActionExec, Argv: []string{"/bin/hook", "CANARY"}, Timeout: time.Second}, at("--on-change"))

@@ -58,38 +58,5 @@ func ParseKVRule(s string) (KVRule, bool) {
 	return KVAuto, false
 }
 
-// formatNames has the formats by the name they have in a declaration.
-func formatNames() map[string]Format {
-	return map[string]Format{
-		"raw": FormatRaw, "json": FormatJSON, "dotenv": FormatDotenv, "files": FormatFiles,
-	}
-}
-
-// ParseFormat reads the name of a format.
-func ParseFormat(s string) (Format, bool) {
-	f, ok := formatNames()[s]
-	return f, ok
-}
-
-// FormatNames lists the names that ParseFormat knows, sorted.
-func FormatNames() []string {
-	var names []string
-	for name := range formatNames() {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
-
-// String gives the name of the format; "auto" for FormatAuto.
-func (f Format) String() string {
-	for name, v := range formatNames() {
-		if v == f {
-			return name
-		}
-	}
-	return "auto"
-}
-
 // SplitPath trims the slashes and white space around a path, as Vault does.
 func SplitPath(s string) string { return strings.Trim(strings.TrimSpace(s), "/") }

@@ -17,6 +17,7 @@ type View struct {
 	Found    []ViewInput   `json:"found"` // login inputs that nobody declared, of which one may be used
 	KV       []ViewKV      `json:"kv"`
 	Reads    []ViewRead    `json:"reads"`
+	Computed []string      `json:"computed"` // where templates are declared that read further paths, known only when they run
 	Files    []ViewFile    `json:"files"`
 	FileSets []ViewFileSet `json:"file_sets"`
 	Env      []ViewEnv     `json:"env"`
@@ -69,6 +70,8 @@ type ViewSource struct {
 	Format   string `json:"format,omitempty"`
 	Decode   string `json:"decode,omitempty"`
 	Default  bool   `json:"default,omitempty"` // there is one
+
+	KeystorePassword string `json:"keystore_password,omitempty"` // where it is found
 }
 
 // ViewFile is one file.
@@ -80,6 +83,7 @@ type ViewFile struct {
 	Optional bool       `json:"optional"`
 	Source   ViewSource `json:"source"`
 	Origin   string     `json:"origin"`
+	Memfd    string     `json:"memfd,omitempty"` // the variable that leads to it
 }
 
 // ViewFileSet is one declaration of many files.
@@ -119,7 +123,7 @@ type ViewIgnored struct {
 func NewView(p Plan) View {
 	v := View{
 		Settings: viewSettings(&p), Headers: viewHandles(p.Vault.Headers), Login: viewHandles(p.Login.Inputs),
-		Found: viewHandles(p.Login.Ambient), KV: []ViewKV{}, Reads: viewReads(p),
+		Found: viewHandles(p.Login.Ambient), KV: []ViewKV{}, Reads: viewReads(p), Computed: []string{},
 		Files: []ViewFile{}, FileSets: []ViewFileSet{}, Env: []ViewEnv{}, EnvSets: []ViewEnvSet{}, Ignored: []ViewIgnored{},
 	}
 	if h := p.Vault.HeaderSet; h.Kind != HandleNone {
@@ -128,8 +132,11 @@ func NewView(p Plan) View {
 	for _, mount := range sortedKeys(p.Vault.KV) {
 		v.KV = append(v.KV, ViewKV{mount, p.Vault.KV[mount].String()})
 	}
+	for _, o := range p.Computed {
+		v.Computed = append(v.Computed, o.String())
+	}
 	for _, f := range p.Files {
-		v.Files = append(v.Files, ViewFile{f.Path, octal(f.Mode), f.Owner, f.Group, f.Optional, viewSource(f.Source), f.Origin.String()})
+		v.Files = append(v.Files, viewFile(f))
 	}
 	for _, s := range p.Sets {
 		v.FileSets = append(v.FileSets, viewFileSet(s))
@@ -158,9 +165,20 @@ func viewHandles(handles map[string]Handle) []ViewInput {
 	return shown
 }
 
+func viewFile(f File) ViewFile {
+	v := ViewFile{
+		Path: f.Path, Mode: octal(f.Mode, f.Group), Owner: f.Owner, Group: f.Group,
+		Optional: f.Optional, Source: viewSource(f.Source), Origin: f.Origin.String(),
+	}
+	if f.Memfd {
+		v.Memfd = f.Variable()
+	}
+	return v
+}
+
 func viewFileSet(s FileSet) ViewFileSet {
 	v := ViewFileSet{
-		Dir: s.Dir, Mode: octal(s.Mode), Owner: s.Owner, Group: s.Group,
+		Dir: s.Dir, Mode: octal(s.Mode, s.Group), Owner: s.Owner, Group: s.Group,
 		Source: viewSource(Source{Ref: &s.Ref}), Origin: s.Origin.String(),
 	}
 	if s.Find != nil {
@@ -269,6 +287,9 @@ func viewSource(s Source) ViewSource {
 		}
 		if r.Decode != DecodeNone {
 			v.Decode = r.Decode.String()
+		}
+		if r.KeystorePassword != nil {
+			v.KeystorePassword = r.KeystorePassword.place()
 		}
 	}
 	return v

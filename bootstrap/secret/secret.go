@@ -107,6 +107,27 @@ type Secret struct {
 	Lease     time.Duration
 	Renewable bool
 	Warnings  []string
+
+	Auth *Auth // what a login or a new token answers with; else nil
+	Wrap *Wrap // of an answer that is wrapped; else nil
+}
+
+// Auth is the auth member of an answer: a token and what may be shown about it.
+type Auth struct {
+	ClientToken Value
+	Accessor    string
+	Policies    []string
+	Metadata    map[string]string
+	Lease       time.Duration
+	Renewable   bool
+}
+
+// Wrap is the wrap_info member of an answer: the token that unwraps it.
+type Wrap struct {
+	Token           Value
+	TTL             time.Duration
+	CreationTime    time.Time
+	WrappedAccessor string
 }
 
 // Fields gives the secret's own fields: below data for KV version 2.

@@ -3,14 +3,11 @@ package render
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// dotenv writes KEY='value' lines, sorted by key, each with a newline.
+// dotenv writes KEY='value' lines.
 //
 // There is no standard, so the file has only what a POSIX shell that sources it
 // and the common readers (of Node, Python, Ruby, Go, Docker Compose) take for
@@ -24,26 +21,19 @@ import (
 //   - ${…}, which some readers expand even in single quotes;
 //   - a carriage return, which some readers make a newline;
 //   - NUL, and bytes that are not UTF-8.
-func dotenv(fields map[string]any) ([]byte, *failure) {
-	name := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	var out bytes.Buffer
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		if !name.MatchString(key) {
-			return nil, badData(fmt.Sprintf("dotenv cannot carry the field %q: the name of a variable has only letters, digits and _", key),
-				"use the format json or files")
-		}
-		value, err := raw(key, fields[key])
-		if err != nil {
-			return nil, err
-		}
-		quoted, why := dotenvQuote(string(value))
-		if why != "" {
-			return nil, badData(fmt.Sprintf("dotenv cannot carry the value of %s: it has %s", key, why),
-				"use the format json or files")
-		}
-		fmt.Fprintf(&out, "%s=%s\n", key, quoted)
+func dotenv() lineFormat {
+	return lineFormat{
+		badName: notShellName,
+		badText: func(text string) string {
+			_, has := dotenvQuote(text)
+			return has
+		},
+		line: func(out *bytes.Buffer, name, text string) *failure {
+			quoted, _ := dotenvQuote(text)
+			fmt.Fprintf(out, "%s=%s\n", name, quoted)
+			return nil
+		},
 	}
-	return out.Bytes(), nil
 }
 
 // dotenvQuote gives the value in quotes, or what it has that cannot be written.

@@ -22,8 +22,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 			continue
 		}
-		var r run
-		got, err := parseYAML(&r, text)
+		got, err := parseYAML(&run{ctx: t.Context()}, text)
 		if err != nil {
 			t.Errorf("%q: %v\n%s", s, err, text)
 			continue

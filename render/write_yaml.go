@@ -2,6 +2,7 @@ package render
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -9,6 +10,29 @@ import (
 	"strings"
 	"unicode"
 )
+
+// yamlFields writes a map as one YAML document.
+func yamlFields(fields map[string]any) ([]byte, failures) {
+	if bad := notUTF8("yaml", fields); len(bad) > 0 {
+		return nil, bad
+	}
+	return alone(yamlValue(fields))
+}
+
+func yamlValue(v any) ([]byte, *failure) {
+	if !allUTF8(v) {
+		return nil, badData("yaml cannot carry "+hasNotUTF8, "deliver the field as a file of its own")
+	}
+	s, err := toYAML(v)
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return nil, f
+	case err != nil:
+		return nil, badData("the value cannot be written as YAML", "")
+	}
+	return []byte(s + "\n"), nil
+}
 
 // toYAML writes v in block style with sorted keys and without a newline at the
 // end.
