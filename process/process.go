@@ -29,6 +29,11 @@ type Spec struct {
 	Argv []string // with the name as Argv[0]
 	Env  []string // NAME=VALUE, complete
 
+	// Inherit are descriptors that the child gets under the same number, besides
+	// the three standard ones. They are inherited from then on by everything
+	// that is started.
+	Inherit []int
+
 	// KillTimeout is how long the child may take to end after a SIGTERM before
 	// its whole group is killed; 0 is for ever.
 	KillTimeout time.Duration
@@ -41,6 +46,9 @@ type Spec struct {
 // receives signals; it must be buffered. The error is the one from starting
 // the child, as an errno.
 func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
+	if err := s.share(); err != nil {
+		return 0, err
+	}
 	tty := openForeground()
 	defer tty.close()
 	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
@@ -56,6 +64,17 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	go reap(pid, events)
 	c := &child{spec: s, pid: pid, tty: tty}
 	return c.watch(signals, events), nil
+}
+
+// share clears close-on-exec. The only child that is ever started is the one
+// that shall have them, so nobody else can inherit them in between.
+func (s Spec) share() error {
+	for _, fd := range s.Inherit {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
 }
 
 // event is a change of the child's state.
@@ -249,6 +268,9 @@ func executable(path string) error {
 
 // Replace turns this process into the command. It returns only on failure.
 func Replace(s Spec) error {
+	if err := s.share(); err != nil {
+		return err
+	}
 	if err := syscall.Exec(s.Path, s.Argv, s.Env); err != nil {
 		return fmt.Errorf("execve: %w", err)
 	}

@@ -135,7 +135,7 @@ func TestForeignMarkerRefused(t *testing.T) {
 			must(t, err)
 			_, err = volume.Open(volume.Options{Dir: dir})
 			wantProblem(t, err, plan.CodeSink, "marker")
-			wantProblem(t, volume.ShredPath(dir), plan.CodeSink, "marker")
+			wantProblem(t, volume.ShredPath(dir, true), plan.CodeSink, "marker")
 			wantUnharmed(t, planted, victim, before)
 		})
 	}
@@ -252,7 +252,8 @@ func TestSwapRace(t *testing.T) {
 		}
 	}()
 	worked := 0
-	for range 500 {
+	rounds := 2000 / every(4)
+	for range rounds {
 		for _, path := range []string{"f", "sub/victim"} {
 			_ = v.Stage(plan.File{Path: path, Mode: 0o440}, secret.New([]byte("secret")))
 		}
@@ -268,7 +269,7 @@ func TestSwapRace(t *testing.T) {
 	if got := names(t, filepath.Dir(victim)); len(got) != 1 {
 		t.Errorf("outside of the sink there is now %q", got)
 	}
-	t.Logf("%d of 500 commits worked", worked)
+	t.Logf("%d of %d commits worked", worked, rounds)
 }
 
 func TestFull(t *testing.T) {

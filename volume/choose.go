@@ -16,8 +16,9 @@ import (
 // ephemeralPrefix is followed by 16 hexadecimal digits.
 const ephemeralPrefix = "secretboot-"
 
-// orphanAge is how old an empty folder without a marker must be before it
-// counts as left by a process that died between making the two.
+// orphanAge is how old an empty folder must be, without a marker or with one
+// that has no record, before it counts as left by a process that died
+// between making the one and the other.
 const orphanAge = time.Hour
 
 // places are where Choose looks; tests have others.
@@ -147,18 +148,33 @@ func sweepSibling(parent *os.Root, dir, name string) (bool, error) {
 	}
 	rec, err := readRecord(file)
 	_ = file.Close()
-	if err != nil || rec.State != stateLive {
+	if err != nil || !mayBeDead(root, rec) {
 		return false, root.Close()
 	}
 	m, err := claim(root, false)
 	if err != nil {
 		return false, root.Close() // it lives
 	}
-	if m.rec.State != stateLive {
+	if !mayBeDead(root, m.rec) {
 		return false, errors.Join(m.file.Close(), root.Close())
 	}
 	m.rec.Ephemeral = true
 	return true, sink{dir: dir, root: root}.clear(m)
+}
+
+// mayBeDead tells a folder that is to be swept if nobody holds its lock: one
+// that is live, and one whose owner died between making the marker and
+// writing its record, which is old then and has nothing but the marker.
+func mayBeDead(root *os.Root, rec record) bool {
+	if rec.State != "" {
+		return rec.State == stateLive
+	}
+	info, err := root.Lstat(markerName)
+	if err != nil || time.Since(info.ModTime()) < orphanAge {
+		return false
+	}
+	names, err := list(root)
+	return err == nil && len(names) == 1
 }
 
 // removeOrphan removes an old and empty folder without a marker.

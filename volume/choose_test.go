@@ -105,19 +105,37 @@ func TestChooseSweepsDeadSiblings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Killed between making the marker and writing its record; one of them with
+	// something else beside the marker, which then may be a lost delivery.
+	stillborn, newborn, lost := filepath.Join(shm, "secretboot-00000000000000cc"), filepath.Join(shm, "secretboot-00000000000000dd"), filepath.Join(shm, "secretboot-00000000000000ee")
 	old := time.Now().Add(-2 * orphanAge)
+	for _, dir := range []string{stillborn, newborn, lost} {
+		marker := filepath.Join(dir, markerName)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(marker, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if dir != newborn {
+			_ = os.Chtimes(marker, old, old)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(lost, "other"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(os.Chtimes(orphan, old, old), os.Chtimes(foreign, old, old)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (places{"/nowhere", shm}).choose(env(nil), true, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	for dir, stays := range map[string]bool{live.Dir(): true, delivered.Dir(): true, young: true, foreign: true, dead.Dir(): false, orphan: false} {
+	for dir, stays := range map[string]bool{
+		live.Dir(): true, delivered.Dir(): true, young: true, foreign: true, dead.Dir(): false, orphan: false,
+		stillborn: false, newborn: true, lost: true,
+	} {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) == stays {
 			t.Errorf("%s: stays must be %v", dir, stays)
 		}
 	}
-	if err := errors.Join(live.Shred(), ShredPath(delivered.Dir())); err != nil {
+	if err := errors.Join(live.Shred(), ShredPath(delivered.Dir(), true)); err != nil {
 		t.Error(err)
 	}
 }

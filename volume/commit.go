@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
 )
 
 // Commit publishes what was staged since the last Commit, and nothing else, in
@@ -17,51 +18,107 @@ import (
 // On an error nothing has changed and what was staged is shredded. The error is
 // a [plan.Problem]: CodeSink for a foreign file under one of our names,
 // CodeIO for what the kernel refuses, CodeBug after a Stage that failed.
-func (v *Volume) Commit() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (v *Volume) Commit() error { return commitAll([]*Volume{v}) }
+
+// commitAll publishes what was staged in every folder, or in none of them.
+func commitAll(vs []*Volume) error {
+	defer lockAll(vs)()
+	for _, v := range vs {
+		if err := v.ready(); err != nil { // the others would say the same
+			return join(err, each(vs, (*Volume).giveUp))
+		}
+	}
+	changes, err := publishAll(vs)
+	if err != nil {
+		return join(err, each(vs, (*Volume).giveUp))
+	}
+	for i, v := range vs {
+		v.tidy(changes[i])
+	}
+	return nil
+}
+
+// ready tells whether there is something that may be published.
+func (v *Volume) ready() error {
 	if v.closed {
 		return v.closedProblem()
 	}
 	if v.failed {
-		v.failed = false
-		return join(&plan.Problem{
+		return &plan.Problem{
 			Code: plan.CodeBug, What: quoteSink(v.opts.Dir), Why: "told to publish although a file could not be staged",
-		}, v.discard())
+		}
 	}
 	if err := v.begin(); err != nil {
 		return v.commitProblem(err)
 	}
-	if err := v.publish(); err != nil {
-		return join(err, v.discard())
-	}
-	v.tidy()
 	return nil
 }
 
-// publish makes the staged generation the current one, or undoes what it did.
-func (v *Volume) publish() error {
+// change is what publishing has done in one folder, and what was there before.
+type change struct {
+	added     []string // links
+	before    string   // the generation that ..data named
+	inherited bool
+	rec       record
+	delivered []receipt.File
+	switched  bool
+}
+
+// publishAll makes the staged generations the current ones, or undoes what it
+// did. In every folder the names come first: what a foreign file or a full file
+// system refuses is refused before anything is switched.
+func publishAll(vs []*Volume) ([]change, error) {
+	changes := make([]change, len(vs))
+	var ps plan.Problems
+	for i, v := range vs {
+		ps.Add(v.prepare(&changes[i]))
+	}
+	for i := 0; i < len(vs) && len(ps) == 0; i++ {
+		ps.Add(vs[i].turn(&changes[i]))
+	}
+	if len(ps) == 0 {
+		return changes, nil
+	}
+	for i, v := range slices.Backward(vs) {
+		ps.Add(v.undo(&changes[i]))
+	}
+	return nil, join(ps)
+}
+
+// prepare makes everything but the switch.
+func (v *Volume) prepare(c *change) error {
+	*c = change{before: v.current, inherited: v.inherited, rec: v.marker.rec, delivered: v.delivered}
 	if err := v.letIn(); err != nil {
 		return v.commitProblem(err)
 	}
-	added, err := v.link()
-	if err != nil {
-		return join(err, v.unlink(added))
-	}
-	before, inherited := v.current, v.inherited
+	var err error
+	c.added, err = v.link()
+	return err
+}
+
+// turn switches to the staged generation.
+func (v *Volume) turn(c *change) error {
 	if err := v.pointTo(v.staged.name); err != nil {
-		return join(err, v.unlink(added))
+		return err
 	}
+	c.switched = true
 	v.inherited = false
-	if err := v.mark(stateLive); err != nil {
-		v.inherited = inherited
-		return join(err, v.pointTo(before), v.unlink(added))
-	}
 	v.delivered = v.staged.files
-	if before != "" {
-		v.old = append(v.old, before)
+	return v.mark(stateLive)
+}
+
+// undo takes back what prepare and turn did.
+func (v *Volume) undo(c *change) error {
+	var ps plan.Problems
+	if c.switched {
+		v.inherited, v.delivered = c.inherited, c.delivered
+		ps.Add(v.pointTo(c.before))
+		if v.marker.rec != c.rec {
+			ps.Add(v.record(c.rec))
+		}
 	}
-	return nil
+	ps.Add(v.unlink(c.added))
+	return join(ps)
 }
 
 // letIn gives the staged generation its final mode.
@@ -70,7 +127,7 @@ func (v *Volume) letIn() error {
 	if err := chmodDir(v.staged.root, perm); err != nil {
 		return err
 	}
-	if perm == 0o711 {
+	if perm == 0o711 { // the folder is our own
 		if err := chmodDir(v.sink.root, perm); err != nil {
 			return err
 		}
@@ -163,7 +220,10 @@ func (v *Volume) swap(generation string) error {
 
 // tidy ends a Commit that worked: what fails here is logged, because
 // the new generation is there and the caller must not think otherwise.
-func (v *Volume) tidy() {
+func (v *Volume) tidy(c change) {
+	if c.before != "" {
+		v.old = append(v.old, c.before)
+	}
 	kept := v.staged.names
 	_ = v.staged.root.Close()
 	v.staged = nil
@@ -225,6 +285,10 @@ func (v *Volume) prune() error {
 func (v *Volume) Discard() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.giveUp()
+}
+
+func (v *Volume) giveUp() error {
 	v.failed = false
 	return v.discard()
 }
@@ -245,23 +309,37 @@ func (v *Volume) discard() error {
 //
 // The error is a [plan.Problem] with CodeSink or CodeIO; the Volume is still
 // ours then, and Shred works.
-func (v *Volume) Deliver() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed {
-		return nil
+func (v *Volume) Deliver() error { return deliverAll([]*Volume{v}) }
+
+// deliverAll leaves every folder to others, or none: only a kill between two
+// markers can leave some delivered and others to be swept.
+func deliverAll(vs []*Volume) error {
+	defer lockAll(vs)()
+	vs = slices.DeleteFunc(slices.Clone(vs), func(v *Volume) bool { return v.closed })
+	full := slices.DeleteFunc(slices.Clone(vs), (*Volume).idle)
+	for _, v := range full {
+		if err := join(v.discard(), v.prune()); err != nil {
+			return err
+		}
 	}
-	if v.current == "" || v.inherited {
-		return v.shred()
+	for i, v := range full {
+		if err := v.mark(stateDelivered); err != nil {
+			for _, marked := range full[:i] {
+				err = join(err, marked.mark(stateLive))
+			}
+			return err
+		}
 	}
-	if err := join(v.discard(), v.prune()); err != nil {
-		return err
-	}
-	if err := v.mark(stateDelivered); err != nil {
-		return err
-	}
-	return v.close()
+	return each(vs, func(v *Volume) error {
+		if v.idle() {
+			return v.shred()
+		}
+		return v.close()
+	})
 }
+
+// idle tells that nothing of ours was ever published.
+func (v *Volume) idle() bool { return v.current == "" || v.inherited }
 
 // close gives the lock and the folder up.
 func (v *Volume) close() error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,8 @@ import (
 const (
 	envHold   = "VOLUME_TEST_HOLD"   // commit to this folder, say so, and wait to be killed
 	envStage  = "VOLUME_TEST_STAGE"  // with envHold: only stage
+	envWork   = "VOLUME_TEST_WORK"   // with envHold: deliver or shred two files, or deliver to two roots, and end
+	envLong   = "VOLUME_TEST_LONG"   // run the long tests in full
 	envUID    = "VOLUME_TEST_UID"    // become this user
 	envNoProc = "VOLUME_TEST_NOPROC" // hide /proc first
 	plainUID  = 65534
@@ -36,6 +39,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if dir := os.Getenv(envHold); dir != "" {
+		if os.Getenv(envWork) != "" {
+			os.Exit(work(dir))
+		}
 		os.Exit(hold(dir))
 	}
 	os.Exit(m.Run())
@@ -67,6 +73,62 @@ func hold(dir string) int {
 	return 0
 }
 
+// work is a whole life, on one thread so that strace can count its calls.
+func work(dir string) int {
+	runtime.LockOSThread()
+	if os.Getenv(envWork) == "roots" {
+		return workRoots(dir)
+	}
+	v, err := volume.Open(volume.Options{Dir: dir})
+	owner := ""
+	if isRoot() {
+		owner = "1234"
+	}
+	if err == nil {
+		err = errors.Join(
+			v.Stage(plan.File{Path: "db/pass", Mode: 0o440, Owner: owner, Group: owner}, secret.New([]byte("held"))),
+			v.Stage(plan.File{Path: "db/other"}, secret.New([]byte("other"))),
+			v.Commit(),
+		)
+	}
+	if err == nil && os.Getenv(envWork) == "deliver" {
+		err = v.Deliver()
+	} else if err == nil {
+		err = v.Shred()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// twoRoots are a file in dir/in, by a relative path, and one in dir/out.
+func twoRoots(dir string) (volume.Options, []plan.File) {
+	return volume.Options{Dir: dir + "/in"}, []plan.File{{Path: "a"}, {Path: dir + "/out/b"}}
+}
+
+func workRoots(dir string) int {
+	o, files := twoRoots(dir)
+	r, err := volume.OpenRoots(o, files, nil)
+	for _, f := range files {
+		if err == nil {
+			err = r.Stage(f, secret.New([]byte("new")))
+		}
+	}
+	if err == nil {
+		err = r.Commit()
+	}
+	if err == nil {
+		err = r.Deliver()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
 // killedOwner leaves dir as a process leaves it that was killed.
 func killedOwner(t *testing.T, dir string, env ...string) {
 	t.Helper()
@@ -80,7 +142,7 @@ func killedOwner(t *testing.T, dir string, env ...string) {
 func liveOwner(t *testing.T, dir string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), envHold+"="+dir, envNoProc+"=", envUID+"="), env...)
+	cmd.Env = append(append(os.Environ(), envHold+"="+dir, envNoProc+"=", envUID+"=", "GORACE=atexit_sleep_ms=0"), env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -32,6 +32,7 @@ type record struct {
 	Generation string `json:"generation,omitempty"`
 	ID         string `json:"id"`
 	Ephemeral  bool   `json:"ephemeral,omitempty"` // the folder goes with its content
+	Made       bool   `json:"made,omitempty"`      // a secretboot made the folder: it goes when nothing else is in it
 }
 
 const (

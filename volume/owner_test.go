@@ -25,7 +25,7 @@ func TestTwoOwners(t *testing.T) {
 	liveOwner(t, dir)
 	_, err := volume.Open(volume.Options{Dir: dir})
 	wantProblem(t, err, plan.CodeSink, "in use by another secretboot")
-	wantProblem(t, volume.ShredPath(dir), plan.CodeSink, "in use by another secretboot")
+	wantProblem(t, volume.ShredPath(dir, true), plan.CodeSink, "in use by another secretboot")
 	wantText(t, filepath.Join(dir, "db/pass"), "held")
 }
 
@@ -51,7 +51,7 @@ func TestKilledOwnerIsSwept(t *testing.T) {
 func TestKilledOwnerCanBeShredded(t *testing.T) {
 	dir := tmpfs(t, "")
 	killedOwner(t, dir)
-	must(t, volume.ShredPath(dir))
+	must(t, volume.ShredPath(dir, true))
 	wantEmpty(t, dir)
 }
 
@@ -162,13 +162,13 @@ func TestShredPath(t *testing.T) {
 	for path, text := range map[string]string{
 		"/link": "neither a folder nor", "/pipe": "neither a folder nor", "/folder": "no marker",
 	} {
-		wantProblem(t, volume.ShredPath(base+path), plan.CodeSink, text)
+		wantProblem(t, volume.ShredPath(base+path, true), plan.CodeSink, text)
 	}
-	wantProblem(t, volume.ShredPath(base+"/missing"), plan.CodeIO, "no such file")
+	wantProblem(t, volume.ShredPath(base+"/missing", true), plan.CodeIO, "no such file")
 	reader, err := os.Open(file)
 	must(t, err)
 	defer reader.Close()
-	must(t, volume.ShredPath(file))
+	must(t, volume.ShredPath(file, true))
 	if text, err := io.ReadAll(reader); len(text) != 0 || err != nil {
 		t.Errorf("the open file still holds %q, %v", text, err)
 	}
@@ -183,26 +183,32 @@ func TestShredPathOfPlantedHardLink(t *testing.T) {
 	must(t, os.Mkdir(public, 0o700))
 	must(t, os.Chmod(public, 0o777))
 	must(t, os.Link(victim, public+"/f"))
-	wantProblem(t, volume.ShredPath(public+"/f"), plan.CodeSink, "several names")
+	wantProblem(t, volume.ShredPath(public+"/f", true), plan.CodeSink, "several names")
 	wantText(t, victim, "victim")
 	must(t, os.Chmod(public, 0o700))
-	must(t, volume.ShredPath(public+"/f"))
+	must(t, volume.ShredPath(public+"/f", true))
 	wantText(t, victim, "")
 }
 
 // rootOnly are the tests that a plain user cannot run, and those that would
 // start the whole again.
-const rootOnly = "^(TestOwner|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestNamesOfAnotherUserAreForeign|TestFull|" +
+const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestNamesOfAnotherUserAreForeign|TestFull|" +
 	"TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
 	"TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
+
+// needProc are the tests with strace, which reads /proc; and those that take
+// long and use nothing of it.
+const needProc = "TestTrace|TestKilledAtEverySystemCall|TestRootsKilledAtEverySystemCall|TestSwapRace|TestReaderSeesOneGeneration|TestOwnersRace"
 
 func TestAsPlainUser(t *testing.T) { again(t, rootOnly, envUID+"=65534") }
 
 func TestWithoutProc(t *testing.T) {
-	again(t, "^(TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser|TestUnwritableSink)$", envNoProc+"=1")
+	again(t, "^(TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser|TestUnwritableSink|"+needProc+")$", envNoProc+"=1")
 }
 
-func TestWithoutProcAsPlainUser(t *testing.T) { again(t, rootOnly, envNoProc+"=1", envUID+"=65534") }
+func TestWithoutProcAsPlainUser(t *testing.T) {
+	again(t, strings.TrimSuffix(rootOnly, ")$")+"|"+needProc+")$", envNoProc+"=1", envUID+"=65534")
+}
 
 // again runs this test binary in other circumstances, in its own mount
 // namespace, where no test may be skipped.

@@ -1,12 +1,15 @@
 package volume
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestRelative(t *testing.T) {
@@ -51,11 +54,12 @@ func TestGenerationName(t *testing.T) {
 	}
 }
 
-// FuzzRelative compares the check of a path with what os.Root makes of it: a path that we
-// accept is created below the root under exactly that name, and nothing
-// else appears; a path that leaves the root we refuse.
+// FuzzRelative compares the check of a path with the kernel's own judgement, of
+// openat2(2) with RESOLVE_BENEATH: a path that it finds to leave the folder we
+// refuse; one that we accept it creates in the folder under exactly that name, and
+// nothing else appears.
 func FuzzRelative(f *testing.F) {
-	for _, seed := range []string{"a", "a/b/c", "..", "../x", "a/../../x", "/etc/x", "a//b", "..data", "a\x00", "\xff", strings.Repeat("x", 256)} {
+	for _, seed := range []string{"a", "a/b/c", "..", "../x", "a/../../x", "/etc/x", "a//b", "..data", "a\x00", "\xff", "a/./b", "a/..", "..a/..", ".../x", strings.Repeat("x", 256)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -70,21 +74,43 @@ func FuzzRelative(f *testing.F) {
 		}
 		defer root.Close()
 		rel, refused := relative(dir, in)
+		found, err := beneath(t, root, in, unix.O_PATH)
+		if errors.Is(err, unix.EXDEV) && refused == nil && in[0] != '/' {
+			t.Fatalf("accepted %q, which leaves the folder", in)
+		}
+		if err == nil {
+			unix.Close(found)
+		}
 		if refused != nil {
 			return
 		}
 		if err := root.MkdirAll(path.Dir(rel), 0o700); err != nil {
 			t.Fatalf("accepted %q: %v", in, err)
 		}
-		file, err := root.OpenFile(rel, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		fd, err := beneath(t, root, rel, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY)
 		if err != nil {
 			t.Fatalf("accepted %q: %v", in, err)
 		}
-		file.Close()
+		unix.Close(fd)
 		if found := files(t, root); len(found) != 1 || found[0] != rel {
 			t.Fatalf("accepted %q, created %q", in, found)
 		}
 	})
+}
+
+// beneath asks the kernel for a path that must not leave root nor meet a link.
+func beneath(t *testing.T, root *os.Root, path string, flags uint64) (int, error) {
+	t.Helper()
+	self, err := root.Open(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = 0o600
+	}
+	return unix.Openat2(int(self.Fd()), path, &how)
 }
 
 func files(t *testing.T, root *os.Root) (found []string) {

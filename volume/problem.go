@@ -23,6 +23,15 @@ func join(errs ...error) error {
 	return ps.Err()
 }
 
+// each does the same in every folder and collects the problems.
+func each(vs []*Volume, do func(*Volume) error) error {
+	var ps plan.Problems
+	for _, v := range vs {
+		ps.Add(do(v))
+	}
+	return join(ps)
+}
+
 func quoteFile(name string) string { return "file " + strconv.Quote(name) }
 
 func quoteSink(dir string) string { return "sink " + strconv.Quote(dir) }
@@ -48,6 +57,13 @@ func (v *Volume) foreign(name string, from plan.Origin) *plan.Problem {
 		Code: plan.CodeSink, Origin: from, What: quoteFile(name),
 		Why: "something that secretboot did not make has this name in " + strconv.Quote(v.opts.Dir),
 		Fix: "remove it or deliver elsewhere",
+	}
+}
+
+// pathProblem says why a path is not acceptable.
+func pathProblem(path string, from plan.Origin, err error) *plan.Problem {
+	return &plan.Problem{
+		Code: plan.CodeConfig, Origin: from, What: quoteFile(path), Why: err.Error(), Fix: "name a path below the sink", Err: err,
 	}
 }
 

@@ -53,7 +53,7 @@ func (v *Volume) shred() error {
 	case v.opts.Ephemeral:
 		err = join(err, v.sink.removeFolder(v.opts.Origin))
 	case v.sink.made:
-		_ = unix.Rmdir(v.sink.dir) // it stays if others put something there
+		v.sink.removeMade()
 	}
 	return err
 }
@@ -75,6 +75,10 @@ func (s sink) removeFolder(from plan.Origin) error {
 	}
 	return p
 }
+
+// removeMade removes a folder that was made for us, unless others put something
+// there.
+func (s sink) removeMade() { _ = unix.Rmdir(s.dir) }
 
 // purge destroys everything of ours but the marker and the generation except,
 // which keeps its names. It returns the number of generations destroyed.
@@ -117,52 +121,125 @@ func (s sink) remove(name string, ps *plan.Problems) {
 // shredGeneration destroys one generation of ours.
 func (s sink) shredGeneration(name string) error {
 	var ps plan.Problems
-	shredTree(s.root, s.dir, name, s.disk, &ps)
+	parent := filepath.Join(s.dir, name)
+	dir, err := enter(s.root, name)
+	if err != nil {
+		return shredProblem(parent, err)
+	}
+	top := &tree{root: dir, path: parent, sync: s.disk, problems: &ps}
+	top.shred()
+	_ = dir.Close()
+	if err := s.root.Remove(name); err != nil {
+		ps.Add(shredProblem(parent, err))
+	}
 	return join(ps)
 }
 
-// shredTree destroys the folder name below parent; path is the parent's name
-// for messages.
-func shredTree(parent *os.Root, path, name string, sync bool, ps *plan.Problems) {
-	path = filepath.Join(path, name)
-	// The command may have taken its own rights to the folder away.
-	if info, err := parent.Lstat(name); err == nil && info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
-		_ = parent.Chmod(name, 0o700)
-	}
-	dir, err := descend(parent, name)
-	if err != nil {
-		ps.Add(shredProblem(path, err))
-		return
-	}
-	names, err := listOwn(dir)
-	if err != nil {
-		ps.Add(shredProblem(path, err))
-	}
-	for _, child := range names {
-		shredEntry(dir, path, child, sync, ps)
-	}
-	_ = dir.Close()
-	if err := parent.Remove(name); err != nil {
-		ps.Add(shredProblem(path, err))
+// tree is a folder whose content is being destroyed. What the command made
+// in it can be nested deeper than we may have descriptors (RLIMIT_NOFILE), so at
+// most two folders are open at once: a folder inside a folder is first moved up.
+type tree struct {
+	root     *os.Root
+	path     string // for messages
+	sync     bool
+	problems *plan.Problems
+}
+
+// shred destroys what is in the tree, as often as it finds folders that were
+// moved up meanwhile.
+func (t *tree) shred() {
+	failed := map[string]bool{}
+	for again := true; again; {
+		names, err := listOwn(t.root)
+		if err != nil {
+			t.fail("", err)
+			return
+		}
+		again = false
+		for _, name := range names {
+			if failed[name] {
+				continue
+			}
+			again = true
+			if err := t.shredEntry(name); err != nil {
+				failed[name] = true
+				t.fail(name, err)
+			}
+		}
 	}
 }
 
-func shredEntry(dir *os.Root, path, name string, sync bool, ps *plan.Problems) {
-	info, err := dir.Lstat(name)
+func (t *tree) fail(name string, err error) {
+	t.problems.Add(shredProblem(filepath.Join(t.path, name), err))
+}
+
+func (t *tree) shredEntry(name string) error {
+	info, err := t.root.Lstat(name)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
 	case err != nil:
-	case isMount(dir, name):
-		err = errMounted
+		return err
+	case isMount(t.root, name):
+		return errMounted
 	case info.IsDir():
-		shredTree(dir, path, name, sync, ps)
-		return
+		return t.shredFolder(name)
 	case info.Mode().IsRegular():
-		err = shredFile(dir, name, info, sync)
-	default: // a link, pipe or device holds no secret of ours, and is not opened
-		err = dir.Remove(name)
+		return shredFile(t.root, name, info, t.sync)
 	}
+	return t.root.Remove(name) // a link, pipe or device holds no secret of ours, and is not opened
+}
+
+// shredFolder destroys the files of a folder, moves its folders up and removes it.
+func (t *tree) shredFolder(name string) error {
+	dir, err := enter(t.root, name)
 	if err != nil {
-		ps.Add(shredProblem(filepath.Join(path, name), err))
+		return err
+	}
+	below := &tree{root: dir, path: filepath.Join(t.path, name), sync: t.sync, problems: t.problems}
+	names, err := listOwn(dir)
+	for _, child := range names {
+		info, err := dir.Lstat(child)
+		if err == nil && info.IsDir() && !isMount(dir, child) {
+			err = t.moveUp(dir, name, child, info)
+		} else {
+			err = below.shredEntry(child)
+		}
+		if err != nil {
+			below.fail(child, err)
+		}
+	}
+	_ = dir.Close()
+	if rmErr := t.root.Remove(name); err == nil {
+		err = rmErr
+	}
+	return err
+}
+
+// moveUp gives the folder child of the folder name a name in the tree itself. A
+// folder that we may not move can be an empty one.
+func (t *tree) moveUp(dir *os.Root, name, child string, info fs.FileInfo) error {
+	makeOwnable(dir, child, info)
+	err := t.root.Rename(name+"/"+child, randomName())
+	if err != nil && dir.Remove(child) == nil {
+		return nil
+	}
+	return err
+}
+
+// enter opens a folder that is to be destroyed.
+func enter(parent *os.Root, name string) (*os.Root, error) {
+	if info, err := parent.Lstat(name); err == nil {
+		makeOwnable(parent, name, info)
+	}
+	return descend(parent, name)
+}
+
+// makeOwnable gives us our rights to a folder back: the command may have taken
+// them away.
+func makeOwnable(parent *os.Root, name string, info fs.FileInfo) {
+	if info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
+		_ = parent.Chmod(name, 0o700)
 	}
 }
 

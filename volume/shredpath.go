@@ -11,24 +11,49 @@ import (
 )
 
 // ShredPath destroys what was delivered: everything of ours in a folder with our
-// marker, whose owner is gone, or one regular file. An ephemeral folder goes too.
+// marker, whose owner is gone, or one regular file. An ephemeral folder goes too,
+// and one that we made if nothing else is in it.
 //
 // The error is a [plan.Problem]. CodeSink: the path is a symbolic link, is
 // neither a folder with our marker nor a regular file, or its owner still runs.
 // CodeSink too for a file with several names in a folder where others may
 // write: one of them could have linked somebody's file there. CodeIO: the path
 // is missing, or could not be destroyed.
-func ShredPath(path string) error {
+//
+// A file that is in no folder of ours is refused too, unless force says that it
+// is meant: one mistyped path must not cost anybody a file.
+func ShredPath(path string, force bool) error {
 	info, err := os.Lstat(path)
 	switch {
 	case err != nil:
 		return shredProblem(path, err)
 	case info.IsDir():
 		return shredFolder(path)
+	case info.Mode().IsRegular() && !force && !delivered(path):
+		return refusal(path, "secretboot did not deliver it", "name the folder that it delivered to, or destroy any file with --force")
 	case info.Mode().IsRegular():
 		return shredOne(path, info)
 	}
 	return refusal(path, "it is neither a folder nor a regular file", "name the folder or file itself")
+}
+
+// delivered reports whether a file is below a generation of a folder with our
+// marker.
+func delivered(path string) bool {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // ..data is a link
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return false
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Lstat(filepath.Join(filepath.Dir(dir), markerName))
+		if err == nil && isMarker(info) && isGeneration(filepath.Base(dir)) {
+			return true
+		}
+	}
+	return false
 }
 
 func refusal(path, why, fix string) *plan.Problem {
@@ -69,8 +94,11 @@ func (s sink) clear(m *marker) error {
 	if err := m.remove(s.root); err != nil {
 		return s.problem(plan.Origin{}, err)
 	}
-	if m.rec.Ephemeral {
+	switch {
+	case m.rec.Ephemeral:
 		return s.removeFolder(plan.Origin{})
+	case m.rec.Made:
+		s.removeMade()
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // errNotDir: a name that should be a folder is something else.
@@ -22,14 +24,16 @@ var errSwapped = errors.New("replaced by someone while it was opened")
 type sink struct {
 	dir  string
 	root *os.Root
-	made bool // created by this process
+	made bool // created by us, or by a secretboot before us
 	disk bool // not in memory
+
+	private bool // on a mount of our own
 }
 
 // abandon gives an opened folder up, and removes it if we created it.
 func (s sink) abandon() {
 	_ = s.root.Close()
-	if s.made {
+	if s.made && !s.private {
 		_ = unix.Rmdir(s.dir)
 	}
 }
@@ -55,7 +59,13 @@ func openSink(o *Options) (sink, error) {
 		return sink{}, folderProblem(o, err)
 	}
 	s.root = root
-	if s.disk, err = onDisk(root); err != nil {
+	if o.MountSize > 0 {
+		if err := s.vetMountPoint(o); err != nil {
+			s.abandon()
+			return sink{}, err
+		}
+	}
+	if s.disk, err = onDisk(s.root); err != nil {
 		s.abandon()
 		return sink{}, sinkProblem(o, err, "cannot tell its file system: "+cause(err), "mount a tmpfs there")
 	}
@@ -66,6 +76,18 @@ func openSink(o *Options) (sink, error) {
 	return s, nil
 }
 
+// vetMountPoint puts a private mount on a folder that nobody else can move away.
+func (s *sink) vetMountPoint(o *Options) error {
+	if planted(s.dir, s.root) {
+		return plantedProblem(o)
+	}
+	return s.mountPrivate(o)
+}
+
+func plantedProblem(o *Options) *plan.Problem {
+	return sinkProblem(o, nil, "it belongs to another user, in a place where everybody may make folders", "use a folder of your own")
+}
+
 // vet refuses a folder on disk, and one that another user could have planted.
 func (s sink) vet(o *Options) error {
 	if s.disk && !o.AllowDisk {
@@ -73,8 +95,7 @@ func (s sink) vet(o *Options) error {
 			"mount a tmpfs there (emptyDir medium: Memory, docker --tmpfs), or allow a disk")
 	}
 	if planted(s.dir, s.root) {
-		return sinkProblem(o, nil, "it belongs to another user, in a place where everybody may make folders",
-			"use a folder of your own")
+		return plantedProblem(o)
 	}
 	return nil
 }

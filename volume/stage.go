@@ -16,8 +16,6 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-const defaultMode fs.FileMode = 0o400
-
 // errChown: the kernel did not let us give a file away.
 var errChown = errors.New("cannot change the owner")
 
@@ -32,7 +30,7 @@ type staging struct {
 }
 
 // Stage writes one file into the generation that the next Commit publishes. The
-// file has f.Mode (0 is 0400), f.Owner and f.Group before it can be seen.
+// file has f.Mode (0 is [plan.DefaultMode]), f.Owner and f.Group before it can be seen.
 //
 // The error is a [plan.Problem]: CodeConfig for a path, mode or owner that is
 // not acceptable, CodeSink for a foreign file in the way, CodeIO when the file
@@ -70,9 +68,7 @@ func (v *Volume) stage(f plan.File, content secret.Value) error {
 	if err != nil {
 		return v.writeProblem(f, err)
 	}
-	v.staged.files = append(v.staged.files, receipt.File{
-		Path: path.Join(v.opts.Dir, rel), Mode: fmt.Sprintf("%04o", info.Mode().Perm()), UID: uidOf(info), GID: gidOf(info),
-	})
+	v.staged.files = append(v.staged.files, receiptOf(path.Join(v.opts.Dir, rel), info))
 	v.staged.names[first(rel)] = true
 	v.staged.open = v.staged.open || to.open()
 	return nil
@@ -96,7 +92,7 @@ func (v *Volume) begin() error {
 // ourselves, others may pass when a file is for them, but not look around.
 func (v *Volume) dirMode(open bool) fs.FileMode {
 	switch {
-	case !v.opts.Ephemeral && !v.sink.made:
+	case !v.opts.Ephemeral && !v.sink.made && !v.sink.private:
 		return 0o755
 	case open:
 		return 0o711
@@ -157,7 +153,7 @@ func (v *Volume) CheckAccess(f plan.File) error {
 func resolve(f plan.File) (access, error) {
 	to := access{mode: f.Mode, uid: -1, gid: -1}
 	if to.mode == 0 {
-		to.mode = defaultMode
+		to.mode = plan.DefaultMode(f.Group)
 	}
 	var ps plan.Problems
 	bad := func(why, fix string, err error) {
@@ -168,12 +164,21 @@ func resolve(f plan.File) (access, error) {
 	}
 	var err error
 	if to.uid, err = lookup(f.Owner, userID); err != nil {
-		bad(fmt.Sprintf("owner %q is not known here", f.Owner), "give the user's number", err)
+		bad(fmt.Sprintf("owner %q is not known here", f.Owner)+missing("/etc/passwd"), "give the user's number", err)
 	}
 	if to.gid, err = lookup(f.Group, groupID); err != nil {
-		bad(fmt.Sprintf("group %q is not known here", f.Group), "give the group's number", err)
+		bad(fmt.Sprintf("group %q is not known here", f.Group)+missing("/etc/group"), "give the group's number", err)
 	}
 	return to, join(ps)
+}
+
+// missing tells that the file of names is not there, as in an image made from
+// nothing.
+func missing(path string) string {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return ": there is no " + path
+	}
+	return ""
 }
 
 // lookup turns a name or number into a number; -1 for "".
@@ -236,13 +241,8 @@ func writeFile(dir *os.Root, name string, content secret.Value, to access, sync 
 	if _, err := file.Write(content.Reveal()); err != nil {
 		return nil, err
 	}
-	if to.uid >= 0 || to.gid >= 0 {
-		if err := file.Chown(to.uid, to.gid); err != nil {
-			return nil, fmt.Errorf("%w: %w", errChown, err)
-		}
-	}
-	if err := file.Chmod(to.mode); err != nil {
-		return nil, fmt.Errorf("%w: %w", errChown, err)
+	if err := give(file, to); err != nil {
+		return nil, err
 	}
 	if sync {
 		if err := errors.Join(file.Sync(), syncDir(dir)); err != nil {
@@ -250,6 +250,24 @@ func writeFile(dir *os.Root, name string, content secret.Value, to access, sync 
 		}
 	}
 	return file.Stat()
+}
+
+// give sets the owner and then the mode, both through the descriptor: what a
+// group may do must not count for the wrong one first.
+func give(file *os.File, to access) error {
+	if to.uid >= 0 || to.gid >= 0 {
+		if err := file.Chown(to.uid, to.gid); err != nil {
+			return fmt.Errorf("%w: %w", errChown, err)
+		}
+	}
+	if err := file.Chmod(to.mode); err != nil {
+		return fmt.Errorf("%w: %w", errChown, err)
+	}
+	return nil
+}
+
+func receiptOf(path string, info fs.FileInfo) receipt.File {
+	return receipt.File{Path: path, Mode: fmt.Sprintf("%04o", info.Mode().Perm()), UID: uidOf(info), GID: gidOf(info)}
 }
 
 // syncDir makes a folder's entries survive a crash; only a disk needs it.

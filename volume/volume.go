@@ -24,6 +24,25 @@
 // changes nothing. Then either [Volume.Shred] destroys it, or [Volume.Deliver]
 // leaves it behind for others.
 //
+// [OpenRoots] does the same for several folders at once, for files whose absolute
+// paths are outside of the first; it also makes memfds, which are in no folder.
+//
+// # Modes, owners, labels
+//
+// A file has the mode 0400, or 0440 when a group was asked for, or the one that
+// was asked for. Owner and group may be numbers, which need no passwd file. A
+// file without a group of its own gets that of its folder where the folder
+// has the set-group-id bit, as a pod's fsGroup gives it: the kernel
+// sees to that, at every level, because nothing is moved into place once it is made.
+// For the same reason there is nothing to do for SELinux: what is created in a
+// folder gets the label that the policy has for it there, or that of the mount.
+//
+// # Who sees it
+//
+// With Options.MountSize the folder is a tmpfs of our own in a mount namespace
+// of our own. It ends with the last process in it, also after SIGKILL. A
+// memfd ends with the last process that has its descriptor.
+//
 // # Who owns a folder
 //
 // The owner holds an flock(2) on the marker: process numbers mean nothing across
@@ -87,6 +106,12 @@ type Options struct {
 	// that are below it, until Prune is called.
 	KeepPrevious bool
 
+	// MountSize, when above 0, mounts a tmpfs of so many bytes on Dir in a mount
+	// namespace that only the calling goroutine has, which is locked to its thread
+	// for good: only what it starts sees the files by their names. Open, Shred
+	// and whatever starts a process must be called from it.
+	MountSize int64
+
 	Log *slog.Logger // nil: no log
 }
 
@@ -108,11 +133,14 @@ type Volume struct {
 }
 
 // Open makes the folder ready. It is created (mode 0700) when it is missing and
-// its parent is in memory. What a dead owner left in it is shredded.
+// its parent is in memory. What a dead owner left in it is shredded. A private
+// mount hides what is in the folder, which stays where it is; a folder that was
+// made for one stays too, because others of ours may be mounted on it.
 //
 // Every error is a [plan.Problem] with CodeSink: the folder is not in memory, is
 // a symbolic link, could have been planted, cannot be written, is in use by
-// another secretboot, or holds a foreign file under one of our names.
+// another secretboot, or holds a foreign file under one of our names; or a
+// private mount was asked for and we may not have it.
 func Open(o Options) (*Volume, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -148,6 +176,7 @@ func (v *Volume) adopt() error {
 		return err
 	}
 	rec := v.marker.rec
+	v.sink.made = v.sink.made || rec.Made
 	if target != "" && (rec.State == "" || rec.State == stateDelivered && rec.Generation == target) {
 		v.current, v.inherited = target, isOwnDir(v.sink.root, target)
 	}
@@ -165,7 +194,8 @@ func (v *Volume) adopt() error {
 	if v.inherited {
 		// Until Commit replaces it, it is still a delivered folder: if we die
 		// the next owner must not take it for ours.
-		return v.record(record{State: stateDelivered, Generation: v.current, ID: cmp.Or(rec.ID, v.id), Ephemeral: rec.Ephemeral})
+		rec.State, rec.Generation, rec.ID = stateDelivered, v.current, cmp.Or(rec.ID, v.id)
+		return v.record(rec)
 	}
 	return v.mark(stateLive)
 }
@@ -182,7 +212,7 @@ func (v *Volume) abandon() {
 
 // mark writes our own record.
 func (v *Volume) mark(state string) error {
-	return v.record(record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral})
+	return v.record(record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral, Made: v.sink.made})
 }
 
 // Delivered lists the files of the last Commit, in the order staged, also when
@@ -216,7 +246,7 @@ func (v *Volume) check(path string, from plan.Origin) (string, error) {
 	}
 	rel, err := relative(v.opts.Dir, path)
 	if err != nil {
-		return "", &plan.Problem{Code: plan.CodeConfig, Origin: from, What: quoteFile(path), Why: err.Error(), Fix: "name a path below the sink", Err: err}
+		return "", pathProblem(path, from, err)
 	}
 	if name := first(rel); !v.free(name) {
 		return "", v.foreign(name, from)

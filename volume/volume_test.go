@@ -44,7 +44,7 @@ func TestDeliver(t *testing.T) {
 	wantMarker(t, dir, "delivered")
 	must(t, v.Shred())
 	wantText(t, filepath.Join(dir, "db.env"), "A=1\n")
-	must(t, volume.ShredPath(dir))
+	must(t, volume.ShredPath(dir, true))
 	wantEmpty(t, dir)
 }
 
@@ -191,7 +191,7 @@ func TestOwner(t *testing.T) {
 	must(t, v.Commit())
 	var st unix.Stat_t
 	must(t, unix.Stat(filepath.Join(dir, "f"), &st))
-	if st.Uid != 1234 || st.Gid != 4321 || st.Mode&0o7777 != 0o400 {
+	if st.Uid != 1234 || st.Gid != 4321 || st.Mode&0o7777 != 0o440 {
 		t.Errorf("owner %d:%d mode %o", st.Uid, st.Gid, st.Mode)
 	}
 	wantMode(t, dir, 0o711)
@@ -246,7 +246,7 @@ func TestEphemeral(t *testing.T) {
 	dir := filepath.Join(tmpfs(t, ""), "secretboot-0123456789abcdef")
 	for _, end := range []func(*volume.Volume) error{
 		(*volume.Volume).Shred,
-		func(v *volume.Volume) error { return errors.Join(v.Deliver(), volume.ShredPath(v.Dir())) },
+		func(v *volume.Volume) error { return errors.Join(v.Deliver(), volume.ShredPath(v.Dir(), true)) },
 	} {
 		v, err := volume.Open(volume.Options{Dir: dir, Ephemeral: true})
 		must(t, err)
@@ -315,7 +315,7 @@ func TestDiskSink(t *testing.T) {
 	commit(t, v, map[string]string{"a/f": "y"})
 	wantText(t, filepath.Join(dir, "a/f"), "y")
 	must(t, v.Deliver())
-	must(t, volume.ShredPath(dir))
+	must(t, volume.ShredPath(dir, true))
 	wantEmpty(t, dir)
 }
 
@@ -331,7 +331,7 @@ func TestNoDescriptorLeaks(t *testing.T) {
 		if _, err := volume.Open(volume.Options{Dir: dir}); err == nil {
 			t.Error("opened twice")
 		}
-		_ = volume.ShredPath(dir)
+		_ = volume.ShredPath(dir, true)
 		must(t, v.Shred())
 		_, _ = volume.Open(volume.Options{Dir: dir + "/a/b"})
 	}
