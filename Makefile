@@ -68,6 +68,7 @@ fuzz:
 	  done; done
 
 test-long: test
+	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
 	$(MAKE) fuzz FUZZTIME=60s
 
 clean:

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sort"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // childMain is the target in the scripts. Its words are carried out in order:
@@ -18,6 +22,8 @@ import (
 //	cat FILE        print a file; relative names are below $SECRETBOOT_DIR
 //	ls              print mode and name of the files in $SECRETBOOT_DIR
 //	dir             print $SECRETBOOT_DIR's file system and path
+//	fd NAME FILE    compare the file that a variable names with another, by path and by descriptor, and try to write to it
+//	mount           print the options and the size of the file system it is on
 //	pid, ppid       print them
 //	say TEXT        print it
 //	wait            print ready, then wait for a signal, print it, end with 0
@@ -79,6 +85,10 @@ func childWord(word string, next func() string, signals chan os.Signal) {
 		}
 	case "dir":
 		fmt.Println(dir)
+	case "fd":
+		childFD(os.Getenv(next()), next())
+	case "mount":
+		childMount(dir)
 	case "pid":
 		fmt.Println(os.Getpid())
 	case "ppid":
@@ -110,6 +120,51 @@ func childWord(word string, next func() string, signals chan os.Signal) {
 	default:
 		childFail(fmt.Errorf("unknown word %q", word))
 	}
+}
+
+// childFD prints what it finds of a memfd, without its text.
+func childFD(path, file string) {
+	want, err := os.ReadFile(file)
+	if err != nil {
+		childFail(err)
+	}
+	byPath, err := os.ReadFile(path)
+	if err != nil {
+		childFail(err)
+	}
+	fd, err := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
+	if err != nil {
+		childFail(err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	byFD, err := io.ReadAll(f)
+	if err != nil {
+		childFail(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		childFail(err)
+	}
+	link, _ := os.Readlink(path)
+	_, writeErr := f.WriteAt([]byte("x"), 0)
+	fmt.Println(info.Mode(), link, bytes.Equal(want, byPath), bytes.Equal(want, byFD), writeErr, f.Truncate(0), f.Chmod(0o500))
+}
+
+func childMount(dir string) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		childFail(err)
+	}
+	var words []string
+	for _, f := range []struct {
+		bit  int64
+		name string
+	}{{unix.ST_NOSUID, "nosuid"}, {unix.ST_NODEV, "nodev"}, {unix.ST_NOEXEC, "noexec"}} {
+		if st.Flags&f.bit != 0 {
+			words = append(words, f.name)
+		}
+	}
+	fmt.Println(strings.Join(words, " "), st.Blocks*uint64(st.Bsize), dir)
 }
 
 func childEnv(name string) {

@@ -34,7 +34,7 @@ const defaultTimeout = 60 * time.Second
 // app is one run of the program.
 type app struct {
 	signals   chan os.Signal
-	stdout    io.Writer
+	stdout    *output
 	stderr    io.Writer
 	environ   []string
 	level     *slog.LevelVar
@@ -74,6 +74,13 @@ func (a *app) commands() *cobra.Command {
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.shredCommand(), a.versionCommand())
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // cobra would print its help for a shell that does not exist
+			cmd.Args = noCommand
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
 }
 
@@ -149,18 +156,20 @@ func (a *app) planCommand() *cobra.Command {
 }
 
 func (a *app) shredCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "shred PATH…",
+	cmd := &cobra.Command{
+		Use:   "shred [--force] PATH…",
 		Short: "destroy delivered files (end of a CI job)",
 		Args:  cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, paths []string) error {
-			var ps plan.Problems
-			for _, p := range paths {
-				ps.Add(volume.ShredPath(p))
-			}
-			return ps.Err()
-		},
 	}
+	force := cmd.Flags().Bool("force", false, "destroy a file that secretboot did not deliver, too")
+	cmd.RunE = func(_ *cobra.Command, paths []string) error {
+		var ps plan.Problems
+		for _, p := range paths {
+			ps.Add(volume.ShredPath(p, *force))
+		}
+		return ps.Err()
+	}
+	return cmd
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -209,7 +218,7 @@ func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
 	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
 		p.Login.Method = plan.Set(choice.Method, plan.Origin{Front: "login", At: choice.Why})
 	}
-	p.Reads, err = bootstrap.Reads(p)
+	p.Reads, p.Computed, err = bootstrap.Reads(p)
 	ps.Add(err)
 	if err := ps.Err(); err != nil {
 		return err
@@ -241,6 +250,20 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 		})
 	}
 	p.Env = nil
+	for _, f := range p.Files {
+		if f.Memfd {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: f.Origin, What: "memfd " + strconv.Quote(f.Path),
+				Why: "init starts no command that could inherit it, and it ends with us", Fix: "leave memfd out, or use run",
+			})
+		}
+	}
+	if p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: p.Sink.Mount.Origin, What: "mount: private",
+			Why: "init starts no command that could see it, and the mount ends with us", Fix: "use mount: shared, or run",
+		})
+	}
 	if len(p.Files)+len(p.Sets) == 0 {
 		ps.Add(&plan.Problem{Code: plan.CodeConfig, What: "init", Why: "no file is declared", Fix: "give -c FILE, -f PATH=REF or -t SRC:PATH"})
 	}
@@ -275,16 +298,30 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
 	t := &target{run: p.Run, environ: a.environ, log: a.logger()}
-	if choice, err := vault.Choose(p.Vault, p.Login); err == nil { // else it is reported with all the rest
-		t.inputs = choice.Inputs
-	}
-	t.inputs = append(t.inputs, p.Vault.HeaderSet)
-	t.inputs = slices.AppendSeq(t.inputs, maps.Values(p.Vault.Headers))
+	t.inputs = credentials(p)
 	held, err := a.bootstrap(cmd.Context(), p, t, true)
 	if err != nil {
 		return err
 	}
 	return a.start(cmd.Context(), t, held)
+}
+
+// credentials lists the places of what is for us alone: the inputs of the login
+// that is meant, and what is sent as a header.
+func credentials(p plan.Plan) []plan.Handle {
+	choice, err := vault.Choose(p.Vault, p.Login)
+	if err != nil {
+		return nil // it is reported with all the rest, and no command starts
+	}
+	places := slices.AppendSeq(append(choice.Inputs, p.Vault.HeaderSet), maps.Values(p.Vault.Headers))
+	if choice.Method == "cert" {
+		for _, s := range []plan.Setting[string]{p.Vault.TLS.ClientCert, p.Vault.TLS.ClientKey} {
+			if s.Origin.Front == "environment" {
+				places = append(places, plan.Handle{Kind: plan.HandleEnv, Name: s.Origin.At})
+			}
+		}
+	}
+	return places
 }
 
 // start hands over to the command. Whatever happens, held is closed or released.
@@ -293,6 +330,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	if err != nil {
 		return errors.Join(err, held.Close(ctx))
 	}
+	t.inherit = slices.Sorted(maps.Values(held.Descriptors()))
 	if t.replaces(held) {
 		return a.replace(ctx, t, env, held)
 	}
@@ -333,8 +371,8 @@ func (a *app) replace(ctx context.Context, t *target, env []string, held *bootst
 	} else {
 		err = t.replace(env)
 	}
-	if dir := held.Dir(); dir != "" {
-		err = errors.Join(err, volume.ShredPath(dir))
+	for _, dir := range held.Folders() {
+		err = errors.Join(err, volume.ShredPath(dir, false))
 	}
 	return err
 }
@@ -394,36 +432,49 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 	if p.Receipt.IsSet {
 		d.Receipt = a.receipt.check
 	}
+	if p.TemplateRoot.IsSet {
+		d.Files = func() (bootstrap.FileFunc, error) { return templateFiles(p.TemplateRoot) }
+	}
 	d.Vault = func() (bootstrap.Vault, error) {
 		if p.Vault.Dev.IsSet {
 			return vault.PrepareDev(p.Vault.Dev, log)
 		}
 		return vault.Prepare(vault.Options{
 			Vault: p.Vault, Login: p.Login, Resolve: resolve, Remove: func(h plan.Handle) error { return os.Remove(h.Name) },
-			Proxy: http.ProxyFromEnvironment, Log: log, Account: p.Receipt.IsSet,
+			Proxy: http.ProxyFromEnvironment, Log: log,
 		})
 	}
 	if len(p.Files)+len(p.Sets) > 0 {
-		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p.Sink, private, log) }
+		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, log) }
 	}
 	return d
 }
 
-// openSink opens the folder that was asked for, or chooses one.
-func (a *app) openSink(s plan.Sink, private bool, log *slog.Logger) (bootstrap.Sink, error) {
+// openSink opens the folder that was asked for, or chooses one, and those that
+// absolute paths need.
+func (a *app) openSink(p plan.Plan, private bool, log *slog.Logger) (bootstrap.Sink, error) {
+	s := p.Sink
 	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
-	if !s.Dir.IsSet {
-		chosen, err := volume.Choose(a.lookup, private, log)
+	own := s.Mount.Or(plan.MountShared) == plan.MountPrivate
+	if !s.Dir.IsSet && (own || volume.NeedsDir(p.Files, p.Sets)) {
+		var err error
+		if own {
+			o, err = volume.ChoosePrivate(a.lookup)
+		} else {
+			o, err = volume.Choose(a.lookup, private, log)
+		}
 		if err != nil {
 			return nil, err
 		}
-		o = chosen
 	}
-	o.AllowDisk = s.AllowDisk.Or(false)
-	v, err := volume.Open(o)
-	var p *plan.Problem
-	if errors.As(err, &p) && s.Dir.Origin.At == "SECRETBOOT_DIR" {
-		p.Fix += "; SECRETBOOT_DIR may be that of a secretboot around this one: give --dir"
+	o.AllowDisk, o.Log = s.AllowDisk.Or(false), log
+	if own {
+		o.MountSize = s.MountSize.Or(plan.DefaultMountSize)
 	}
-	return v, err
+	r, err := volume.OpenRoots(o, p.Files, p.Sets)
+	var problem *plan.Problem
+	if errors.As(err, &problem) && problem.Origin.At == "SECRETBOOT_DIR" {
+		problem.Fix += "; SECRETBOOT_DIR may be that of a secretboot around this one: give --dir"
+	}
+	return r, err
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,10 +16,6 @@ import (
 // that `docker stop` gives.
 const defaultKillTimeout = 6 * time.Second
 
-// maxEnvString is the longest NAME=VALUE with its closing NUL that execve(2)
-// takes: MAX_ARG_STRLEN, 32 pages.
-const maxEnvString = 32 * 4096
-
 // target is the process that the secrets are for.
 type target struct {
 	run     plan.Run
@@ -29,6 +23,7 @@ type target struct {
 	environ []string      // as we inherited it
 	log     *slog.Logger
 	path    string // of the executable, found by Check
+	inherit []int  // descriptors of memfds
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
@@ -91,84 +86,7 @@ func (t *target) replace(env []string) error {
 
 func (t *target) spec(env []string) process.Spec {
 	return process.Spec{
-		Path: t.path, Argv: t.run.Command, Env: env,
+		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
-	}
-}
-
-// environment is the one builder of the child's environment: what we
-// inherited, less our own credentials, with the declared variables in place of
-// inherited ones of the same name.
-func (t *target) environment(held *bootstrap.Held) ([]string, error) {
-	values := map[string]string{}
-	var order []string
-	set := func(name, value string) {
-		if _, ok := values[name]; !ok {
-			order = append(order, name)
-		}
-		values[name] = value
-	}
-	if !t.run.Pristine.Or(false) {
-		for _, entry := range t.environ {
-			if name, value, ok := strings.Cut(entry, "="); ok && !t.ours(name) {
-				set(name, value)
-			}
-		}
-	}
-	if dir := held.Dir(); dir != "" {
-		set("SECRETBOOT_DIR", dir)
-	}
-	var ps plan.Problems
-	for _, v := range held.Env {
-		value := string(v.Value.Reveal())
-		ps.Add(checkEnv(v.Name, value))
-		set(v.Name, value)
-	}
-	env := make([]string, 0, len(order))
-	for _, name := range order {
-		env = append(env, name+"="+values[name])
-	}
-	return env, ps.Err()
-}
-
-// checkEnv refuses what execve(2) would refuse or cut.
-func checkEnv(name, value string) error {
-	p := &plan.Problem{Code: plan.CodeData, What: "variable " + name}
-	switch {
-	case strings.ContainsRune(value, 0):
-		p.Why, p.Fix = "its value has a NUL byte, which no environment can carry", "deliver it as a file"
-	case len(name)+1+len(value)+1 > maxEnvString:
-		p.Why, p.Fix = "its value is longer than the 128 KiB that the kernel takes for one variable", "deliver it as a file"
-	default:
-		return nil
-	}
-	return p
-}
-
-// ours reports whether a variable is about us and must not reach the child: our
-// settings, Vault's credentials, and whatever a login input came from.
-func (t *target) ours(name string) bool {
-	if t.run.KeepCredentials.Or(false) {
-		return false
-	}
-	if strings.HasPrefix(name, "SECRETBOOT_") {
-		return true
-	}
-	switch strings.TrimSuffix(name, "_FILE") {
-	case "VAULT_TOKEN", "VAULT_ROLE_ID", "VAULT_SECRET_ID":
-		return true
-	}
-	return slices.ContainsFunc(t.inputs, func(h plan.Handle) bool { return h.Kind == plan.HandleEnv && h.Name == name })
-}
-
-// lookupIn searches a list of NAME=VALUE; the last one counts, as for execve.
-func lookupIn(environ []string) func(string) string {
-	return func(name string) string {
-		for i := len(environ) - 1; i >= 0; i-- {
-			if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
-				return v
-			}
-		}
-		return ""
 	}
 }

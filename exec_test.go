@@ -37,6 +37,8 @@ func (v emptyVault) Generation() func(context.Context, plan.Read, map[string]sec
 type emptySink struct{}
 
 func (emptySink) Dir() string                         { return "/run/secrets" }
+func (emptySink) Folders() []string                   { return []string{"/run/secrets"} }
+func (emptySink) Descriptors() map[string]int         { return nil }
 func (emptySink) Check(string) error                  { return nil }
 func (emptySink) CheckAccess(plan.File) error         { return nil }
 func (emptySink) Stage(plan.File, secret.Value) error { return nil }
@@ -44,6 +46,8 @@ func (emptySink) Commit() error                       { return nil }
 func (emptySink) Deliver() error                      { return nil }
 func (emptySink) Shred() error                        { return nil }
 func (emptySink) Delivered() []receipt.File           { return nil }
+
+func (emptyVault) Identify(context.Context) {}
 
 func (emptyVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{}, receipt.Login{}, nil
@@ -104,6 +108,11 @@ func TestEnvironment(t *testing.T) {
 		{"kept", plan.Run{KeepCredentials: yes}, inputs, false, "VAULT_TOKEN=t|MY_ROLE=r|SECRETBOOT_X=1", "", "VAULT_TOKEN=t|MY_ROLE=r|SECRETBOOT_X=1"},
 		{"pristine", plan.Run{Pristine: yes}, nil, true, "A=1|PATH=/bin", "B=s", "SECRETBOOT_DIR=/run/secrets|B=s"},
 		{"pristine and kept", plan.Run{Pristine: yes, KeepCredentials: yes}, nil, false, "VAULT_TOKEN=t", "", ""},
+		{"only what is allowed", plan.Run{EnvAllow: globs("A", "LC_*")}, nil, false, "A=1|AB=2|LC_ALL=C|B=3", "", "A=1|LC_ALL=C"},
+		{"not what is denied", plan.Run{EnvDeny: globs("*_TOKEN", "?")}, nil, false, "A=1|AB=2|MY_TOKEN=t|TOKEN=u", "", "AB=2|TOKEN=u"},
+		{"denied although allowed", plan.Run{EnvAllow: globs("A*"), EnvDeny: globs("AB")}, nil, false, "A=1|AB=2|B=3", "AB=s", "A=1|AB=s"},
+		{"pristine but for", plan.Run{Pristine: yes, EnvAllow: globs("PATH")}, nil, false, "A=1|PATH=/bin", "", "PATH=/bin"},
+		{"ours, allowed or not", plan.Run{EnvAllow: globs("*")}, nil, false, "VAULT_TOKEN=t|A=1", "", "A=1"},
 		{"the folder", plan.Run{}, nil, true, "SECRETBOOT_DIR=/old|A=1", "", "A=1|SECRETBOOT_DIR=/run/secrets"},
 		{"the folder, kept", plan.Run{KeepCredentials: yes}, nil, true, "SECRETBOOT_DIR=/old|A=1", "", "SECRETBOOT_DIR=/run/secrets|A=1"},
 		{"lines and spaces", plan.Run{}, nil, false, "", "A= a\nb ", "A= a\nb "},
@@ -116,6 +125,25 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("%q, %v; want %q", got, err, split(tt.want))
 			}
 		})
+	}
+}
+
+func globs(list ...string) plan.Setting[[]string] { return plan.Set(list, plan.Origin{}) }
+
+// TestEnvironmentTotal: what is too long together is said before execve(2)
+// would, with the name of the longest.
+func TestEnvironmentTotal(t *testing.T) {
+	argv, env := []string{"app"}, []string{"SHORT=1", "LONG=" + strings.Repeat("x", 1000)}
+	size := uint64(4 + 8 + 8 + 8 + 1006 + 8)
+	if err := checkTotal(argv, env, size); err != nil {
+		t.Errorf("just fits: %v", err)
+	}
+	err := checkTotal(argv, env, size-1)
+	if plan.CodeOf(err) != plan.CodeData || !strings.Contains(err.Error(), "the longest is LONG") || strings.Contains(err.Error(), "xxx") {
+		t.Errorf("too long: %v", err)
+	}
+	if got := argMax(); got < 128<<10 || got > 6<<20 {
+		t.Errorf("argMax is %d", got)
 	}
 }
 

@@ -304,7 +304,7 @@ func otherFaults() []faultCase {
 	kept := "the token was not revoked"
 	return []faultCase{
 		{name: "the second of two reads, status 403", about: "secret/data/z", args: two, appRole: true, does: refuses(403), code: 77, why: "secret secret/data/z: permission denied"},
-		{name: "the second of two reads, status 503", about: "secret/data/z", args: two, appRole: true, does: refuses(503), hits: many, code: 69, why: "sealed or not ready until the deadline .*--file: b"},
+		{name: "the second of two reads, status 503", about: "secret/data/z", args: two, appRole: true, does: refuses(503), hits: many, code: 69, why: "sealed or not ready until the deadline .*declared at VAULT_ADDR"},
 		{name: "look-up of the mount, status 503 once", about: "sys/", args: kv, does: once(refuses(503)), hits: 2},
 		{name: "look-up of the mount, status 403", about: "sys/", args: kv, does: refuses(403), hits: 1},
 		{name: "look-up of the mount, status 500", about: "sys/", args: kv, does: refuses(500), hits: many, code: 69, why: `Vault failed \(status 500\) until the deadline`},

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -46,7 +47,7 @@ func main() {
 	// no core of it is written (prctl(2)); the command gets that right back.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	a := &app{
-		signals: signals, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
+		signals: signals, stdout: &output{to: os.Stdout}, stderr: os.Stderr, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text",
 	}
 	os.Exit(a.main(os.Args[1:]))
@@ -62,6 +63,9 @@ func (a *app) main(args []string) int {
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
+	if a.stdout.err != nil { // cobra does not look, or takes it for a mistake in the command line
+		err = written(a.stdout.err)
+	}
 	if err == nil {
 		return a.childCode
 	}
@@ -79,6 +83,20 @@ func (a *app) main(args []string) int {
 	code := a.exitCode(ps[0].Code)
 	a.receipt.rewrite(receipt.Failed, code, ps)
 	return code
+}
+
+// output is standard output; it remembers that something could not be written.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // problems gives err as at least one problem. What cobra says of a command

@@ -18,7 +18,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,6 +204,19 @@ func header(r *http.Request, name string) string {
 		values = append(values, strings.Join(strings.Fields(v), " "))
 	}
 	return strings.Join(values, ",")
+}
+
+// cmdTags serves `tags TAG`: from here on sb is a binary with a build tag, for
+// what is left out of the usual one.
+func cmdTags(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tags TAG")
+	}
+	file := filepath.Join(ts.Getenv("WORK"), ".secretboot-"+args[0])
+	build := exec.Command("go", "build", "-tags", args[0], "-o", file, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	mustRun(ts, build, nil)
+	ts.Setenv("HARNESS_SECRETBOOT", file)
 }
 
 // login is a signed request in the form that Vault's aws method takes

@@ -62,6 +62,9 @@ import (
 //	tokenreview                  a Kubernetes API server that reviews those tokens
 //	sts [KIND], sts login FILE   AWS's Security Token Service; a signed request for Vault's aws login
 //	certs, keypair CERT KEY CA   certificates, good and bad; a certificate, its key and who signed it
+//	gate NAME [WORD…]            a server before Vault that keeps what it sees, see cmdGate
+//	proxy URL, proxy saw         a forward proxy, and what it was asked for
+//	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //
 // Output is in the files out and err, vault's in vaultout.

@@ -53,6 +53,8 @@ type scriptState struct {
 	port    *latePort
 	issuer  *issuer
 	sts     *sts
+	gates   map[string]*gate
+	proxy   *forwardProxy
 
 	mu      sync.Mutex
 	secrets [][]byte // what `canary` looks for, beside the word CANARY
@@ -173,7 +175,7 @@ func (v *vaults) setup(env *testscript.Env) error {
 		}
 		v.shared = s
 	}
-	state := &scriptState{server: v.shared}
+	state := &scriptState{server: v.shared, gates: map[string]*gate{}}
 	env.Values[stateKey{}] = state
 	for _, dir := range []string{"home", "tmp"} {
 		if err := os.Mkdir(filepath.Join(env.WorkDir, dir), 0o700); err != nil {
@@ -195,6 +197,7 @@ func (v *vaults) setup(env *testscript.Env) error {
 	env.Setenv("EXAMPLES", examples)
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each program that is built with -race waits a second at its end
 	env.Setenv("SINK", sink)
 	env.Setenv("VAULT_ADDR", state.server.addr)
 	return nil

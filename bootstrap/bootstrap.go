@@ -34,14 +34,20 @@ type Vault interface {
 	HasLeases() bool
 	// Close revokes what we own. It may be called twice.
 	Close(ctx context.Context) error
+	// Identify asks who we are to the server, for the record.
+	Identify(ctx context.Context)
 	// Record says who we are to the server and what was read.
 	Record() (receipt.Server, receipt.Login, []receipt.Read)
 }
 
 // Sink is where files go; package volume has the real one.
 type Sink interface {
-	// Dir is the absolute path of the folder.
+	// Dir is the absolute path of the folder of relative paths; "" when there is none.
 	Dir() string
+	// Folders are the absolute paths of all folders that have files in them.
+	Folders() []string
+	// Descriptors are those of the memfds, by the variable for their path.
+	Descriptors() map[string]int
 	// Check tells whether a file of this path could be delivered.
 	Check(path string) error
 	// CheckAccess tells whether the mode, owner and group of a file can be given.
@@ -72,9 +78,14 @@ type Deps struct {
 	Target  Target                            // nil when there is none
 	Receipt func() error                      // tells whether the receipt can be written; nil when none is wanted
 	Lookup  func(string) (string, bool)       // the environment, for templates
+	Files   func() (FileFunc, error)          // nil when the plan has no TemplateRoot
 	Resolve func(plan.Handle) ([]byte, error) // for defaults
 	Log     *slog.Logger
 }
+
+// FileFunc gives the text of a file below the plan's TemplateRoot, for templates.
+// Its error is a *plan.Problem.
+type FileFunc = func(path string) ([]byte, error)
 
 // Job is a plan that has passed every check that needs no network.
 type Job struct {
@@ -82,6 +93,7 @@ type Job struct {
 	deps  Deps
 	vault Vault
 	sink  Sink
+	file  FileFunc
 	items []item
 
 	variables []string // the names of those that were made
@@ -97,9 +109,13 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	items, err := compile(p)
 	j.items = items
 	ps.Add(err)
-	ps.Add(j.checkBodies())
+	ps.Add(j.checkInputs())
 	if j.vault = Vault(nothing{}); len(items) > 0 {
 		j.vault, err = d.Vault()
+		ps.Add(err)
+	}
+	if d.Files != nil {
+		j.file, err = d.Files()
 		ps.Add(err)
 	}
 	if d.Sink != nil {
@@ -127,6 +143,7 @@ func (nothing) Login(context.Context) error { return nil }
 func (nothing) Generation() readFunc        { return nil }
 func (nothing) HasLeases() bool             { return false }
 func (nothing) Close(context.Context) error { return nil }
+func (nothing) Identify(context.Context)    {}
 func (nothing) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{}, receipt.Login{Method: "none"}, nil
 }
@@ -147,14 +164,15 @@ func (j *Job) Receipt() receipt.Receipt {
 // openSink opens the sink and asks it about every file and folder known so far.
 // The plan's own check may have told already what is wrong with a path.
 func (j *Job) openSink(told plan.Problems) error {
+	var ps plan.Problems
 	sink, err := j.deps.Sink()
 	if err != nil {
-		return err
+		ps.Add(err)
+		return slices.DeleteFunc(ps, func(p *plan.Problem) bool { return isTold(told, p) }).Err()
 	}
 	j.sink = sink
-	var ps plan.Problems
 	for _, f := range j.plan.Files {
-		if err := sink.Check(f.Path); err != nil && !isTold(told, plan.At(err, f.Origin)) {
+		if err := checkPlace(sink, f); err != nil && !isTold(told, plan.At(err, f.Origin)) {
 			ps.Add(plan.At(err, f.Origin))
 		}
 		ps.Add(sink.CheckAccess(f))
@@ -166,6 +184,14 @@ func (j *Job) openSink(told plan.Problems) error {
 		j.warnWide(f)
 	}
 	return ps.Err()
+}
+
+// checkPlace asks the sink about a file's path; a memfd has only a name.
+func checkPlace(s Sink, f plan.File) error {
+	if f.Memfd {
+		return nil
+	}
+	return s.Check(f.Path)
 }
 
 // warnWide tells of a mode that was asked for and lets more than the owner's
@@ -204,6 +230,10 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 		return err
 	}
 	outputs, err := j.gather(ctx)
+	outputs = j.settle(outputs)
+	if j.deps.Receipt != nil {
+		j.vault.Identify(ctx)
+	}
 	var files []output
 	for _, out := range outputs {
 		if out.name == "" {

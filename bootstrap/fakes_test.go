@@ -143,13 +143,17 @@ func (v fakeVault) Generation() func(context.Context, plan.Read, map[string]secr
 	}
 }
 
+func (v fakeVault) Identify(context.Context) {}
+
 func (v fakeVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{Address: "https://fake"}, receipt.Login{Method: "fake"}, []receipt.Read{{Path: "app"}}
 }
 
 type fakeSink struct{ w *world }
 
-func (s fakeSink) Dir() string { return "/run/secrets" }
+func (s fakeSink) Dir() string                 { return "/run/secrets" }
+func (s fakeSink) Folders() []string           { return []string{s.Dir()} }
+func (s fakeSink) Descriptors() map[string]int { return nil }
 func (s fakeSink) Check(path string) error {
 	return s.w.fails["check "+path]
 }

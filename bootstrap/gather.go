@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"maps"
@@ -37,10 +38,13 @@ type output struct {
 	name    string // of a variable; "" for a file
 	content secret.Value
 	origin  plan.Origin
+	extra   bool         // a template wrote it: the plan does not name it
+	set     *plan.EnvSet // of a variable that came of one
 }
 
 // compile makes the sources of a plan ready. All problems are reported together.
 func compile(p plan.Plan) ([]item, error) {
+	mayRead := p.TemplateRoot.IsSet
 	var ps plan.Problems
 	var items []item
 	var language render.Language
@@ -48,6 +52,9 @@ func compile(p plan.Plan) ([]item, error) {
 		if src.Template != nil {
 			program, err := language.Compile(*src.Template, it.origin)
 			ps.Add(err)
+			if err == nil {
+				ps.Add(checkCalls(it, program, mayRead))
+			}
 			it.program = program
 		}
 		it.ref = src.Ref
@@ -72,23 +79,54 @@ func compile(p plan.Plan) ([]item, error) {
 	return items, ps.Err()
 }
 
+// checkCalls refuses, before any request, what a template cannot have here.
+func checkCalls(it item, program *render.Program, mayRead bool) error {
+	var ps plan.Problems
+	if program.Calls("file") && !mayRead {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: it.origin, What: "the function file", Why: "templates may read no file: no folder is configured for it",
+			Fix: "name the folder with template_root in the configuration file",
+		})
+	}
+	if program.Calls("writeToFile") && it.env != nil {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: it.origin, What: "the function writeToFile", Why: "the template of a variable writes no file",
+			Fix: "call it in the template of a file",
+		})
+	}
+	return ps.Err()
+}
+
 // Reads lists every read that can be known without reading: those of the
 // references and those with a literal path in a template. Each key is there
 // once, in the order declared. It is what `secretboot plan` shows.
-func Reads(p plan.Plan) ([]plan.Read, error) {
+//
+// computed are the templates that ask for further paths when they run.
+func Reads(p plan.Plan) (reads []plan.Read, computed []plan.Origin, err error) {
 	items, err := compile(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var reads []plan.Read
+	needs := firstNeeds(items)
+	for _, it := range items {
+		if it.program == nil {
+			continue
+		}
+		for _, w := range it.program.Writes() {
+			needs = append(needs, render.Need{Read: w})
+		}
+		if it.program.Computes() {
+			computed = append(computed, it.origin)
+		}
+	}
 	seen := map[string]bool{}
-	for _, n := range firstNeeds(items) {
+	for _, n := range needs {
 		if !seen[n.Key()] {
 			seen[n.Key()] = true
 			reads = append(reads, n.Read)
 		}
 	}
-	return reads, nil
+	return reads, computed, nil
 }
 
 // firstNeeds is what can be read ahead.
@@ -118,15 +156,18 @@ func readOf(it item) plan.Read {
 // gather reads and renders until no template lacks anything. Each path is read
 // once; all that is independent is read at the same time.
 func (j *Job) gather(ctx context.Context) ([]output, error) {
-	answers := render.Answers{}
+	in := render.Input{Answers: render.Answers{}, Lookup: j.deps.Lookup, File: j.file, Memory: &render.Memory{}}
 	read := j.vault.Generation()
 	needs := firstNeeds(j.items)
 	for range maxPasses {
-		j.fetch(ctx, read, needs, answers)
+		j.fetch(ctx, read, needs, in.Answers)
 		if err := context.Cause(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
-		outputs, lacking, err := j.render(answers)
+		outputs, lacking, err := j.render(ctx, in)
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
+			return outputs, cause // a signal ended a template
+		}
 		if err != nil || len(lacking) == 0 {
 			return outputs, err
 		}
@@ -167,9 +208,9 @@ func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, ans
 	wg.Wait()
 }
 
-// checkBodies tells which input of a declared write cannot be fetched, before
-// anything is sent.
-func (j *Job) checkBodies() error {
+// checkInputs tells which input of a declared write, and which password of a
+// keystore, cannot be fetched, before anything is sent.
+func (j *Job) checkInputs() error {
 	var ps plan.Problems
 	for _, it := range j.items {
 		if it.ref == nil {
@@ -182,6 +223,9 @@ func (j *Job) checkBodies() error {
 				ps.Add(plan.At(err, it.origin))
 			}
 		}
+		m, err := j.means(it)
+		m.Password.Wipe()
+		ps.Add(err)
 	}
 	return ps.Err()
 }
@@ -205,12 +249,12 @@ func (j *Job) readOne(ctx context.Context, read readFunc, n render.Need) (secret
 
 // render makes every output. Its problems are collected; what templates lack
 // is reported only when there is no problem.
-func (j *Job) render(answers render.Answers) ([]output, []render.Need, error) {
+func (j *Job) render(ctx context.Context, in render.Input) ([]output, []render.Need, error) {
 	var outputs []output
 	var lacking []render.Need
 	var ps plan.Problems
 	for _, it := range j.items {
-		outs, lacks, err := j.renderOne(it, answers)
+		outs, lacks, err := j.renderOne(ctx, it, in)
 		if err != nil && it.optional && plan.CodeOf(err) == plan.CodeMissing {
 			j.deps.Log.Info("left out: it is optional and its secret is missing", slog.String("declared", it.origin.String()))
 			continue
@@ -222,15 +266,20 @@ func (j *Job) render(answers render.Answers) ([]output, []render.Need, error) {
 	return outputs, lacking, condense(ps).Err()
 }
 
-func (j *Job) renderOne(it item, answers render.Answers) ([]output, []render.Need, error) {
+func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output, []render.Need, error) {
 	if it.program != nil {
-		out, err := it.program.Execute(render.Input{Answers: answers, Lookup: j.deps.Lookup})
+		out, err := it.program.Execute(ctx, in)
 		if err != nil || len(out.Lacking) > 0 {
 			return nil, out.Lacking, err
 		}
-		return []output{it.one(out.Bytes)}, nil, nil
+		outs := []output{it.one(out.Bytes)}
+		for _, f := range out.Files {
+			f.Refresh = it.file.Refresh
+			outs = append(outs, output{file: f.File, content: f.Content, origin: f.Origin, extra: true})
+		}
+		return outs, nil, nil
 	}
-	ans := answers[render.Need{Read: readOf(it)}.Key()]
+	ans := in.Answers[render.Need{Read: readOf(it)}.Key()]
 	if ans.Err != nil {
 		return j.orDefault(it, ans.Err)
 	}
@@ -238,11 +287,27 @@ func (j *Job) renderOne(it item, answers render.Answers) ([]output, []render.Nee
 		outs, err := it.many(ans.Secret)
 		return outs, nil, err
 	}
-	v, err := render.Reference(*it.ref, ans.Secret, it.origin)
+	means, err := j.means(it)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer means.Password.Wipe()
+	v, err := render.Reference(*it.ref, ans.Secret, means, it.origin)
 	if err != nil {
 		return j.orDefault(it, err)
 	}
 	return []output{it.one(v)}, nil, nil
+}
+
+// means fetches what writing a reference down takes.
+func (j *Job) means(it item) (render.Means, error) {
+	m := render.Means{Random: rand.Reader}
+	if it.ref.KeystorePassword == nil {
+		return m, nil
+	}
+	text, err := j.deps.Resolve(*it.ref.KeystorePassword)
+	m.Password = secret.New(text)
+	return m, plan.At(err, it.origin)
 }
 
 // orDefault gives the declared default for a missing secret or field.
@@ -276,7 +341,13 @@ func (it item) many(s secret.Secret) ([]output, error) {
 	var outs []output
 	for name, v := range fields {
 		if it.envSet != nil {
-			outs = append(outs, output{name: it.envSet.Prefix + name, content: v, origin: it.origin})
+			to, ok, err := variable(it.envSet, name)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				outs = append(outs, output{name: to, content: v, origin: it.origin, set: it.envSet})
+			}
 			continue
 		}
 		if path.Clean("/"+name) != "/"+name || name == "" {
@@ -304,6 +375,7 @@ func (it item) many(s secret.Secret) ([]output, error) {
 // after reading.
 func (j *Job) checkTogether(outputs []output) error {
 	var p plan.Plan
+	p.Run = j.plan.Run
 	if j.sink != nil { // a relative and an absolute path may be one
 		p.Sink.Dir = plan.Set(j.sink.Dir(), plan.Origin{})
 	}
@@ -313,6 +385,9 @@ func (j *Job) checkTogether(outputs []output) error {
 			continue
 		}
 		f := out.file
+		if out.extra {
+			j.warnWide(f)
+		}
 		f.Source = anySource()
 		p.Files = append(p.Files, f)
 	}

@@ -24,11 +24,11 @@ func TestEachPathIsReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(t, "prepare", "open", "target", "login", "read app", "stage a", "stage b", "stage c", "stage d", "stage e", "commit")
-	reads, err := bootstrap.Reads(p)
+	reads, _, err := bootstrap.Reads(p)
 	if err != nil || len(reads) != 1 || reads[0].Path != "app" || reads[0].Origin != from("a") {
 		t.Errorf("Reads: %v, %v", reads, err)
 	}
-	if _, err := bootstrap.Reads(plan.Plan{Files: []plan.File{template("x", "{{")}}); err == nil {
+	if _, _, err := bootstrap.Reads(plan.Plan{Files: []plan.File{template("x", "{{")}}); err == nil {
 		t.Error("Reads of a bad template")
 	}
 }
@@ -244,5 +244,28 @@ func TestCloseTellsWhatWasNotShredded(t *testing.T) {
 	}
 	if !strings.Contains(w.log.String(), "the token was not revoked") {
 		t.Error("nobody is told that the token lives")
+	}
+}
+
+// TestKeystorePassword: it is asked for before the first request, and a keystore
+// is made with it.
+func TestKeystorePassword(t *testing.T) {
+	f := file("a", "app")
+	f.Source.Ref.Format = plan.FormatPKCS12
+	f.Source.Ref.KeystorePassword = &plan.Handle{Kind: plan.HandleText, Name: "password"}
+	p := plan.Plan{Files: []plan.File{f}}
+
+	w := newWorld()
+	w.fails["resolve"] = broken(plan.CodeConfig, "password")
+	_, err := bootstrap.New(p, w.deps(true, true))
+	if ps := problems(t, err); len(ps) != 1 || ps[0].Code != plan.CodeConfig {
+		t.Errorf("%v", err)
+	}
+
+	w = newWorld()
+	_, err = w.run(t, t.Context(), p)
+	ps := problems(t, err)
+	if len(ps) != 2 || !strings.Contains(err.Error(), "pkcs12 wants a certificate") || strings.Contains(err.Error(), canary) {
+		t.Errorf("%v", err)
 	}
 }

@@ -24,7 +24,7 @@ type Held struct {
 	log   *slog.Logger
 }
 
-// Dir is the folder that the files are in; "" when there are none.
+// Dir is the folder of files with relative paths; "" when there are none.
 func (h *Held) Dir() string {
 	if h.sink == nil {
 		return ""
@@ -32,9 +32,25 @@ func (h *Held) Dir() string {
 	return h.sink.Dir()
 }
 
+// Folders lists the folders that the files are in, which may be more than one.
+func (h *Held) Folders() []string {
+	if h.sink == nil {
+		return nil
+	}
+	return h.sink.Folders()
+}
+
+// Descriptors are those of the memfds, by the variable for their path.
+func (h *Held) Descriptors() map[string]int {
+	if h.sink == nil {
+		return nil
+	}
+	return h.sink.Descriptors()
+}
+
 // NeedsCare reports whether something has to be done when the target ends:
-// files to be shredded, leases to be revoked.
-func (h *Held) NeedsCare() bool { return h.sink != nil || h.vault.HasLeases() }
+// files to be shredded, leases to be revoked. A memfd ends with its last holder.
+func (h *Held) NeedsCare() bool { return len(h.Folders()) > 0 || h.vault.HasLeases() }
 
 // Release leaves the files to those who come after us. The token is revoked
 // unless a lease hangs on it: what was just delivered would stop working.

@@ -49,9 +49,25 @@ func (c call) jwt(token string) (secret.Value, error) {
 // claims are what may be read out of a token without knowing that it is
 // genuine, and shown: when it ends, who made it, and for whom.
 type claims struct {
-	Issuer  string      `json:"iss"`
-	Subject string      `json:"sub"`
-	Expires json.Number `json:"exp"`
+	Issuer   string      `json:"iss"`
+	Subject  string      `json:"sub"`
+	Audience audience    `json:"aud"`
+	Expires  json.Number `json:"exp"`
+}
+
+// audience is one text or a list of them (RFC 7519, 4.1.3).
+type audience []string
+
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	var many []string
+	err := json.Unmarshal(text, &many)
+	*a = many
+	return err
 }
 
 // claimsOf takes a signed token apart (RFC 7515, 7.1: three parts of base64url
@@ -96,13 +112,20 @@ func ExpiresAt(jwt []byte) (time.Time, bool) {
 // written as RFC 3339.
 const maxNumericDate = 253402300799
 
-// Claimant gives a token's issuer and subject (RFC 7519, 4.1.1 and 4.1.2), for
-// messages about a login that was refused: a Vault role is bound to both, and
-// neither is secret. It is false when jwt is no JSON Web Token. Nothing is
-// verified, so no decision may hang on it.
-func Claimant(jwt []byte) (issuer, subject string, ok bool) {
+// Claims are what a token says of itself (RFC 7519, 4.1.1 to 4.1.3). A Vault
+// role is bound to them, and none is secret.
+type Claims struct {
+	Issuer   string
+	Subject  string
+	Audience []string
+}
+
+// ClaimsOf gives a token's claims for messages about a login that was refused.
+// It is false when jwt is no JSON Web Token. Nothing is verified, so no decision
+// may hang on it.
+func ClaimsOf(jwt []byte) (Claims, bool) {
 	c, ok := claimsOf(bytes.TrimSpace(jwt))
-	return c.Issuer, c.Subject, ok
+	return Claims{Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience}, ok
 }
 
 // header checks that a credential can be sent in a header. What it is about is

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,13 +44,17 @@ func TestExpiresAt(t *testing.T) {
 	}
 }
 
-func TestClaimant(t *testing.T) {
-	issuer, subject, ok := Claimant([]byte(token(`{"iss":"https://i","sub":"repo:o/r:ref:refs/heads/main"}`)))
-	if !ok || issuer != "https://i" || subject != "repo:o/r:ref:refs/heads/main" {
-		t.Errorf("%q, %q, %v", issuer, subject, ok)
+func TestClaimsOf(t *testing.T) {
+	for aud, want := range map[string][]string{`"one"`: {"one"}, `["one","two"]`: {"one", "two"}, `[]`: {}} {
+		c, ok := ClaimsOf([]byte(token(`{"iss":"https://i","sub":"repo:o/r:ref:refs/heads/main","aud":` + aud + `}`)))
+		if !ok || c.Issuer != "https://i" || c.Subject != "repo:o/r:ref:refs/heads/main" || !slices.Equal(c.Audience, want) {
+			t.Errorf("%s: %+v, %v", aud, c, ok)
+		}
 	}
-	if _, _, ok := Claimant([]byte("s.abc")); ok {
-		t.Error("what is no token has a claimant")
+	for _, text := range []string{"s.abc", token(`{"aud":7}`)} {
+		if c, ok := ClaimsOf([]byte(text)); ok {
+			t.Errorf("what is no token claims %+v", c)
+		}
 	}
 }
 
@@ -60,7 +65,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add([]byte("a.b.c"))
 	f.Fuzz(func(t *testing.T, jwt []byte) {
 		at, ok := ExpiresAt(jwt)
-		_, _, is := Claimant(jwt)
+		_, is := ClaimsOf(jwt)
 		if ok && !is {
 			t.Error("an end without a token")
 		}

@@ -11,6 +11,6 @@ import (
 // Proof always fails: AWS's module is not compiled in.
 func (AWS) Proof(context.Context) (Proof, error) {
 	return nil, &plan.Problem{
-		Code: plan.CodeConfig, What: "the login aws", Why: "this binary was built without AWS", Fix: "build it with -tags aws",
+		Code: plan.CodeConfig, What: "AWS", Why: "this binary was built without AWS", Fix: "build it with -tags aws",
 	}
 }

@@ -41,8 +41,9 @@ type Receipt struct {
 
 // Server is what was asked.
 type Server struct {
-	Address   string `json:"address"`
-	Namespace string `json:"namespace,omitempty"`
+	Address     string `json:"address"`
+	Namespace   string `json:"namespace,omitempty"`
+	Correlation string `json:"correlation_id,omitempty"` // in Vault's audit log with every request of this run
 }
 
 // Login is who we were.
@@ -59,9 +60,13 @@ type Login struct {
 	TokenType   string   `json:"token_type,omitempty"`
 	Expires     Time     `json:"expires,omitzero"` // absent: never, or not known
 	Revoked     bool     `json:"revoked"`
+	NotRevoked  string   `json:"not_revoked,omitempty"` // why it could not be
+
+	// Metadata is what the auth method says of us, such as the role's name.
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// Read is one answer.
+// Read is one answer, or the failure to get one.
 type Read struct {
 	Path      string `json:"path"` // as it was asked for
 	Operation string `json:"operation"`
@@ -71,6 +76,7 @@ type Read struct {
 	Renewable bool   `json:"renewable,omitempty"`
 	Expires   Time   `json:"expires,omitzero"`
 	Revoked   bool   `json:"revoked,omitempty"` // its lease
+	Code      int    `json:"code,omitempty"`    // of a failure; such an answer has no id
 }
 
 // File is one delivered file.

@@ -21,22 +21,32 @@ type answer struct {
 	Data          map[string]any `json:"data"`
 	Warnings      []string       `json:"warnings"`
 	Auth          *authInfo      `json:"auth"`
+	Wrap          *wrapInfo      `json:"wrap_info"`
 	Errors        []string       `json:"errors"`
 }
 
 // lease gives how long the answer's data is good for; 0 when it has no end.
 func (a *answer) lease() time.Duration { return time.Duration(a.LeaseDuration) * time.Second }
 
-// authInfo is the auth member of a login's answer.
+// wrapInfo is the wrap_info member of an answer that is wrapped.
+type wrapInfo struct {
+	Token           string    `json:"token"`
+	TTL             int64     `json:"ttl"` // seconds
+	CreationTime    time.Time `json:"creation_time"`
+	WrappedAccessor string    `json:"wrapped_accessor"`
+}
+
+// authInfo is the auth member of an answer: a token that was made.
 type authInfo struct {
-	ClientToken   string   `json:"client_token"`
-	Accessor      string   `json:"accessor"`
-	Policies      []string `json:"policies"`
-	EntityID      string   `json:"entity_id"`
-	Orphan        bool     `json:"orphan"`
-	LeaseDuration int64    `json:"lease_duration"` // seconds
-	Renewable     bool     `json:"renewable"`
-	TokenType     string   `json:"token_type"`
+	ClientToken   string            `json:"client_token"`
+	Accessor      string            `json:"accessor"`
+	Policies      []string          `json:"policies"`
+	EntityID      string            `json:"entity_id"`
+	Metadata      map[string]string `json:"metadata"`
+	LeaseDuration int64             `json:"lease_duration"` // seconds
+	Renewable     bool              `json:"renewable"`
+	TokenType     string            `json:"token_type"`
+	Orphan        bool              `json:"orphan"`
 }
 
 // Reasons why bytes are no answer of Vault's.
@@ -113,6 +123,18 @@ func (a *answer) secret() secret.Secret {
 		Lease:     a.lease(),
 		Renewable: a.Renewable,
 		Warnings:  a.Warnings,
+	}
+	if t := a.Auth; t != nil {
+		s.Auth = &secret.Auth{
+			ClientToken: secret.New([]byte(t.ClientToken)), Accessor: t.Accessor, Policies: t.Policies, Metadata: t.Metadata,
+			Lease: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable,
+		}
+	}
+	if w := a.Wrap; w != nil {
+		s.Wrap = &secret.Wrap{
+			Token: secret.New([]byte(w.Token)), TTL: time.Duration(w.TTL) * time.Second,
+			CreationTime: w.CreationTime, WrappedAccessor: w.WrappedAccessor,
+		}
 	}
 	if meta, ok := kv2Metadata(a.Data); ok {
 		s.KV2 = true

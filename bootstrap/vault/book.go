@@ -18,8 +18,15 @@ import (
 
 // book is what we own and did, for the revocation and for the receipt.
 type book struct {
-	login receipt.Login
-	reads []receipt.Read
+	login  receipt.Login
+	reads  []receipt.Read
+	tokens []token // that we had made for those who asked
+}
+
+// token is one that a read made. One that is no orphan ends with ours.
+type token struct {
+	value  secret.Value
+	orphan bool
 }
 
 // Record says who we are to the server and what was read, sorted by path. It
@@ -29,9 +36,9 @@ func (c *Client) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	defer c.mu.Unlock()
 	reads := slices.Clone(c.book.reads)
 	slices.SortFunc(reads, func(a, b receipt.Read) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.RequestID, b.RequestID))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.RequestID, b.RequestID), cmp.Compare(a.Operation, b.Operation))
 	})
-	return receipt.Server{Address: c.name, Namespace: c.namespace}, c.book.login, reads
+	return receipt.Server{Address: c.name, Namespace: c.namespace, Correlation: c.correlation}, c.book.login, reads
 }
 
 // note enters one answer to a read.
@@ -46,11 +53,34 @@ func (c *Client) note(r plan.Read, path string, ans *answer, s secret.Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.book.reads = append(c.book.reads, entry)
+	if s.Auth != nil && s.Auth.ClientToken.Len() > 0 {
+		c.book.tokens = append(c.book.tokens, token{s.Auth.ClientToken, ans.Auth.Orphan})
+	}
 }
 
-// HasLeases reports whether a lease is ours: to revoke it, or the token that it
-// hangs on, would take away what was delivered.
-func (c *Client) HasLeases() bool { return len(c.leases()) > 0 }
+// noteFailure enters a read that gave nothing.
+func (c *Client) noteFailure(r plan.Read, path string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.book.reads = append(c.book.reads, receipt.Read{Path: path, Operation: r.Op.String(), Code: int(plan.CodeOf(err))})
+}
+
+// HasLeases reports whether a lease, or a token that we had made, is ours: to
+// revoke it, or the token that it hangs on, would take away what was delivered.
+func (c *Client) HasLeases() bool { return len(c.leases()) > 0 || len(c.tokens(true)) > 0 }
+
+// tokens gives the tokens that we had made: all, or those that outlive ours.
+func (c *Client) tokens(all bool) []secret.Value {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []secret.Value
+	for _, t := range c.book.tokens {
+		if all || t.orphan {
+			list = append(list, t.value)
+		}
+	}
+	return list
+}
 
 // leases gives the ids of the leases that are not revoked.
 func (c *Client) leases() []string {
@@ -80,18 +110,36 @@ func (c *Client) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if owned {
-		err := c.revokeToken(ctx)
+		err := errors.Join(c.revokeTokens(ctx, false), c.revokeToken(ctx))
 		if err == nil || plan.CodeOf(err) != plan.CodeDenied {
 			return err
 		}
 		return errors.Join(err, c.revokeLeases(ctx))
 	}
-	return c.revokeLeases(ctx)
+	return errors.Join(c.revokeTokens(ctx, true), c.revokeLeases(ctx))
+}
+
+// revokeTokens ends tokens that we had made, each by itself: that needs no
+// policy of ours.
+func (c *Client) revokeTokens(ctx context.Context, all bool) error {
+	var errs []error
+	for _, t := range c.tokens(all) {
+		_, err := c.do(ctx, request{method: http.MethodPut, path: "auth/token/revoke-self", token: &t, once: true, mayBeEmpty: true})
+		if err != nil {
+			errs = append(errs, &plan.Problem{
+				Code: plan.CodeOf(err), What: "revoke a token that was made for a template", Why: whyOf(err), Err: err, Fix: "it ends by itself when its TTL is over",
+			})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Client) revokeToken(ctx context.Context) error {
 	_, err := c.do(ctx, request{method: http.MethodPut, path: "auth/token/revoke-self", login: true, token: c.own(), once: true, mayBeEmpty: true})
 	if err != nil {
+		c.mu.Lock()
+		c.book.login.NotRevoked = whyOf(err)
+		c.mu.Unlock()
 		return &plan.Problem{
 			Code: plan.CodeOf(err), What: "revoke our token", Why: whyOf(err), Err: err,
 			Fix: "it ends by itself when its TTL is over",
@@ -160,10 +208,15 @@ func whyOf(err error) string {
 	return "unknown cause"
 }
 
-// askAccount asks who the token is
+// Identify asks who the token is, for the record: the login does not tell the
+// display name, nor anything of a token that was given to us
 // (https://developer.hashicorp.com/vault/api-docs/auth/token#lookup-a-token-self).
-// The policy may forbid it: then the receipt says less.
-func (c *Client) askAccount(ctx context.Context) {
+// Where the policy forbids it the record says less. It comes after the reads:
+// a token may be good for so many requests only.
+func (c *Client) Identify(ctx context.Context) {
+	if c.own().Len() == 0 {
+		return
+	}
 	ans, err := c.do(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", login: true})
 	if err != nil {
 		c.log.Warn("the receipt does not say who we are to Vault", slog.String("why", whyOf(err)))

@@ -21,7 +21,7 @@ type Choice struct {
 // was given is no problem yet: `secretboot plan` needs no login. Nothing is
 // read. Problems have plan.CodeConfig.
 func Choose(v plan.Vault, l plan.Login) (Choice, error) {
-	ch := chooser{vault: v, login: l}
+	ch := chooser{vault: v, login: l, elsewhere: true}
 	m, why, err := ch.pick()
 	if m.name == "" && len(l.Inputs) == 0 && !ch.asked() {
 		return Choice{}, nil
@@ -73,6 +73,10 @@ func chooseLogin(o Options) (login, error) {
 type chooser struct {
 	vault plan.Vault
 	login plan.Login
+
+	// elsewhere: the plan is looked at where it may not run, so that what the
+	// platform will leave for a login that was asked for need not be here.
+	elsewhere bool
 }
 
 // asked reports whether a method was asked for by name.
@@ -103,17 +107,21 @@ func (ch chooser) declares(m method) bool {
 
 // complete reports whether one way of giving the method its inputs is there.
 func (ch chooser) complete(m method) bool {
-	if m.name == "cert" && ch.vault.TLS.ClientCert.IsSet {
+	there := func(name string) bool {
+		_, ok := ch.handle(m, name)
+		return ok || ch.elsewhere && ch.asked() && m.ambient[name] != "" && m.name != "token"
+	}
+	if m.name == "cert" && ch.vault.TLS.ClientCert.IsSet && !slices.ContainsFunc(m.needs[0], there) {
 		return true
 	}
 	return slices.ContainsFunc(m.needs, func(set []string) bool {
-		return !slices.ContainsFunc(set, func(name string) bool { _, ok := ch.handle(m, name); return !ok })
+		return !slices.ContainsFunc(set, func(name string) bool { return !there(name) })
 	})
 }
 
 // pick finds the one method that is meant: the one that was named; else the one
 // whose inputs were declared; else, for a role, what the platform offers; else
-// an agent that logs in by itself; else ~/.vault-token.
+// an agent that logs in by itself; else ~/.vault-token; else a client certificate.
 func (ch chooser) pick() (m method, why string, err error) {
 	if ch.asked() {
 		m, err = ch.named(ch.login.Method.Value)
@@ -143,11 +151,14 @@ func (ch chooser) pick() (m method, why string, err error) {
 		m, err = ch.named("none")
 		return m, "the address is an agent's, given as " + agentVariable, err
 	}
-	m, err = ch.named("token")
-	if err != nil {
-		return method{}, "", ch.nothingGiven()
+	if m, err = ch.named("token"); err == nil {
+		return m, ch.place(m) + " is there", nil
 	}
-	return m, ch.place(m) + " is there", nil
+	if cert := ch.vault.TLS.ClientCert; cert.IsSet {
+		m, err = ch.named("cert")
+		return m, "a client certificate is given, at " + cert.Origin.String(), err
+	}
+	return method{}, "", ch.nothingGiven()
 }
 
 // agentVariable names the address of an agent, which can log in by itself.

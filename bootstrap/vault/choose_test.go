@@ -14,7 +14,7 @@ import (
 type choice struct {
 	method, inputs, ambient string
 	more                    string // any of: role, agent (VAULT_AGENT_ADDR), tls (a client certificate)
-	want                    string // the method, or "!" and what the error says
+	want                    string // the method, or "!" and what the error says, or "?" and what it says where the plan runs only
 	reads                   string // the inputs that are fetched
 	why                     string
 }
@@ -42,18 +42,21 @@ var byName = []choice{
 	{"approle", "secret_id", "", "", "!login approle: role_id is missing (declared at here); set VAULT_ROLE_ID", "", ""},
 	{"github-actions", "", onGitHub, "", "github-actions", "~id_token_request_url ~id_token_request_token", ""},
 	{"github-actions", "", onAll, "role", "github-actions", "~id_token_request_url ~id_token_request_token", ""},
-	{"github-actions", "", "id_token_request_url", "role", "!login github-actions: id_token_request_token is missing (declared at here); the job needs `permissions: id-token: write`", "", ""},
-	{"github-actions", "", "", "role", "!id_token_request_url, id_token_request_token is missing", "", ""},
+	{"github-actions", "", "id_token_request_url", "role", "?login github-actions: id_token_request_token is missing (declared at here); the job needs `permissions: id-token: write`", "~id_token_request_url", "it was asked for"},
+	{"github-actions", "", "", "role", "?id_token_request_url, id_token_request_token is missing", "", ""},
 	{"jwt", "jwt", "", "", "jwt", "JWT", ""},
 	{"jwt", "", "gitlab_id_token", "", "jwt", "~gitlab_id_token", ""},
 	{"jwt", "jwt", "gitlab_id_token", "role", "jwt", "JWT", ""},
-	{"jwt", "", "service_account_token", "role", "!login jwt: jwt is missing (declared at here); give it as vault.auth.jwt_file or …_env", "", ""},
+	{"jwt", "", "service_account_token", "role", "?login jwt: jwt is missing (declared at here); give it as vault.auth.jwt_file or …_env", "", ""},
 	{"kubernetes", "", "service_account_token", "role", "kubernetes", "~service_account_token", ""},
 	{"kubernetes", "jwt", "service_account_token", "role", "kubernetes", "JWT", ""},
 	{"kubernetes", "", "service_account_token", "", "!login kubernetes: the role is missing (declared at here); set vault.auth.role", "", ""},
-	{"kubernetes", "", "", "role", "!login kubernetes: jwt is missing (declared at here); mount the service account's token", "", ""},
+	{"kubernetes", "", "", "role", "?login kubernetes: jwt is missing (declared at here); mount the service account's token", "", ""},
 	{"cert", "certificate private_key", "", "", "cert", "CERTIFICATE PRIVATE_KEY", ""},
 	{"cert", "", "", "tls role", "cert", "", ""},
+	{"cert", "certificate private_key", "", "tls", "cert", "CERTIFICATE PRIVATE_KEY", ""},
+	{"cert", "certificate", "", "tls", "!login cert: private_key is missing (declared at here)", "", ""},
+	{"cert", "private_key", "", "tls", "!login cert: certificate is missing (declared at here)", "", ""},
 	{"cert", "", "", "", "!login cert: certificate, private_key is missing", "", ""},
 	{"cert", "certificate", "", "", "!login cert: private_key is missing (declared at here); give vault.auth.certificate_file", "", ""},
 	{"userpass", "username password", "token_helper", "", "userpass", "USERNAME PASSWORD", ""},
@@ -74,7 +77,7 @@ var byName = []choice{
 
 // foundOut are logins that nobody named: what was declared wins over what the
 // platform offers, GitHub over GitLab over Kubernetes, and all that over an
-// agent, which wins over ~/.vault-token.
+// agent, which wins over ~/.vault-token, and that over a client certificate.
 var foundOut = []choice{
 	{"", "token", "", "", "token", "TOKEN", "token from env:TOKEN was declared"},
 	{"auto", "token", "", "", "token", "TOKEN", "token from env:TOKEN was declared"},
@@ -93,6 +96,16 @@ var foundOut = []choice{
 	{"auto", "", "", "agent", "none", "", "the address is an agent's"},
 	{"", "", "token_helper", "role", "token", "~token_helper", "token from file:~token_helper is there"},
 	{"", "", onAll, "", "token", "~token_helper", "token from file:~token_helper is there"},
+
+	{"", "", "", "tls", "cert", "", "a client certificate is given, at VAULT_CLIENT_CERT"},
+	{"auto", "", "", "tls role", "cert", "", "a client certificate is given"},
+	{"", "", onGitHub, "tls", "cert", "", "a client certificate is given"},
+	{"", "", "token_helper", "tls", "token", "~token_helper", "is there"},
+	{"", "", "", "tls agent", "none", "", "the address is an agent's"},
+	{"", "", "service_account_token", "tls role", "kubernetes", "~service_account_token", "a role is given"},
+	{"", "token", "", "tls", "token", "TOKEN", "was declared"},
+	{"", "certificate", "", "tls", "!login cert: private_key is missing", "", ""},
+	{"", "private_key", "", "tls", "!login: only private_key was given, which is not enough for any login", "", ""},
 
 	{"", "token role_id", "", "", "!login: ambiguous: token from env:TOKEN, approle from env:ROLE_ID; set vault.auth.method (SECRETBOOT_AUTH_METHOD) to one of token, approle, or give", "", ""},
 	{"", "token jwt", onAll, "role", "!ambiguous: token from env:TOKEN, jwt from env:JWT;", "", ""},
@@ -122,7 +135,7 @@ func (ch choice) declaration() (plan.Vault, plan.Login) {
 		case "agent":
 			v.Address.Origin.At = "VAULT_AGENT_ADDR"
 		case "tls":
-			v.TLS.ClientCert = plan.Set("cert.pem", plan.Origin{})
+			v.TLS.ClientCert = plan.Set("cert.pem", plan.Origin{At: "VAULT_CLIENT_CERT"})
 		}
 	}
 	return v, l
@@ -167,17 +180,21 @@ func TestChoose(t *testing.T) {
 			}
 			continue
 		}
-		if buildErr != nil || nameOf(built) != tt.want {
+		want, left := tt.want, []string(nil)
+		if says, elsewhere := strings.CutPrefix(tt.want, "?"); elsewhere { // a look at the plan, and a run
+			problem(t, buildErr, plan.CodeConfig, says)
+			want = tt.method
+		} else if left = strings.Fields(tt.reads); buildErr != nil || nameOf(built) != want {
 			t.Errorf("%+v: built %q, %v", tt, nameOf(built), buildErr)
 		}
 		var reads []string
 		for _, h := range got.Inputs {
 			reads = append(reads, h.Name)
 		}
-		if err != nil || got.Method != tt.want || strings.Join(reads, " ") != tt.reads || !strings.Contains(got.Why, tt.why) {
+		if err != nil || got.Method != want || strings.Join(reads, " ") != tt.reads || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%+v:\n got %+v, %v", tt, got, err)
 		}
-		if !slices.Equal(asked, reads) {
+		if !slices.Equal(asked, left) {
 			t.Errorf("%+v: fetched %q, told %q", tt, asked, reads)
 		}
 	}
@@ -208,6 +225,24 @@ func TestNothingGiven(t *testing.T) {
 		}
 		_, err := chooseLogin(Options{Vault: v, Login: l, Log: slog.New(slog.DiscardHandler)})
 		problem(t, err, plan.CodeConfig, want)
+	}
+}
+
+// TestLookElsewhere: what the platform will leave is no reason to miss what it
+// will not: a role, the other half of a login, a token.
+func TestLookElsewhere(t *testing.T) {
+	for _, tt := range []choice{
+		{method: "kubernetes", want: "login kubernetes: the role is missing"},
+		{method: "token", more: "role", want: "login token: token is missing"},
+		{method: "userpass", inputs: "username", want: "login userpass: password is missing"},
+		{method: "cert", want: "login cert: certificate, private_key is missing"},
+	} {
+		v, l := tt.declaration()
+		got, err := Choose(v, l)
+		problem(t, err, plan.CodeConfig, tt.want+" (declared at here)")
+		if got.Method != "" {
+			t.Errorf("%+v: %+v", tt, got)
+		}
 	}
 }
 

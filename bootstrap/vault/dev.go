@@ -196,6 +196,9 @@ func (d *Dev) Login(context.Context) error { return nil }
 // HasLeases reports false: the file has none.
 func (d *Dev) HasLeases() bool { return false }
 
+// Identify does nothing.
+func (d *Dev) Identify(context.Context) {}
+
 // Record says that a local file was read.
 func (d *Dev) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{Address: "dev file " + d.file}, receipt.Login{Method: "none"}, nil

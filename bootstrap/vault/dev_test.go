@@ -104,6 +104,10 @@ func TestDevList(t *testing.T) {
 	if d.Login(t.Context()) != nil || d.HasLeases() || d.Close(t.Context()) != nil {
 		t.Error("a file has no login and no leases")
 	}
+	server, login, reads := d.Record()
+	if server.Address != "dev file "+d.file || login.Method != "none" || reads != nil {
+		t.Errorf("recorded as %+v, %+v, %+v", server, login, reads)
+	}
 }
 
 func TestDevFileModes(t *testing.T) {

@@ -22,11 +22,13 @@ type fault struct {
 	fix        string        //
 	passing    bool          // may succeed later
 	ambiguous  bool          // the server may have carried it out
+	late       bool          // nothing was sent: there is no time left for it
 	cut        bool          // the deadline or a signal ended it, it says nothing of the server
 	retryAfter time.Duration // the server's wish
 	status     int
 	answer     *answer // the body of an error status, when it is JSON
 	err        error
+	server     bool  // it is about the server or the way to it, whatever was asked
 	whole      error // a problem that is complete already and ends the request
 }
 
@@ -51,6 +53,17 @@ func describe(r request) string {
 
 // transportFault classifies a try that got no response at all.
 func transportFault(err error, sent bool) *fault {
+	f := classify(err, sent)
+	f.server = true
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
+		f.why = "the proxy in between: " + f.why
+		f.fix = "check VAULT_PROXY_ADDR, HTTPS_PROXY and NO_PROXY"
+	}
+	return f
+}
+
+func classify(err error, sent bool) *fault {
 	f := &fault{code: plan.CodeUnavailable, why: "no answer", passing: true, ambiguous: sent, err: err}
 	var dns *net.DNSError
 	var netErr net.Error
@@ -60,6 +73,11 @@ func transportFault(err error, sent bool) *fault {
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it leaves HTTP", fix: "check the address", err: err}
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return &fault{code: plan.CodeProtocol, why: "the server speaks http, not https", fix: "check the scheme in VAULT_ADDR", err: err}
+	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
+		return &fault{
+			code: plan.CodeProtocol, why: "the proxy in between asks for a login of its own", err: err,
+			fix: "give it in the proxy's address (VAULT_PROXY_ADDR, HTTPS_PROXY), or go around the proxy (NO_PROXY)",
+		}
 	case notHTTP(err):
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it is no HTTP", fix: "check the address and its port", err: err}
 	case isTLS(err):

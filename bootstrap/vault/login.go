@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,7 +21,7 @@ type login interface {
 
 	// renew gives the client a token that may have taken the place of the one
 	// that was just refused, and reports whether there is one.
-	renew(c *Client) bool
+	renew(c *Client, refused secret.Value) bool
 }
 
 // input is one fetched input of a login.
@@ -71,7 +72,7 @@ func (noLogin) run(_ context.Context, c *Client) error {
 	return nil
 }
 
-func (noLogin) renew(*Client) bool { return false }
+func (noLogin) renew(*Client, secret.Value) bool { return false }
 
 // tokenLogin uses a token that was given to us. It is never revoked.
 type tokenLogin struct {
@@ -82,18 +83,9 @@ type tokenLogin struct {
 
 func (t *tokenLogin) run(ctx context.Context, c *Client) error {
 	c.book.login = receipt.Login{Method: "token", Namespace: c.loginAs}
-	token := secret.Value{}
-	if t.wrapped == nil {
-		token = t.token.fresh()
-	} else {
-		ans, err := c.unwrap(ctx, *t.wrapped)
-		if err != nil {
-			return err
-		}
-		if ans.Auth == nil || ans.Auth.ClientToken == "" {
-			return t.wrapped.problem(plan.CodeProtocol, "it held no token", "wrap a token, as `vault token create -wrap-ttl` does")
-		}
-		token = secret.New([]byte(ans.Auth.ClientToken))
+	token, err := t.get(ctx, c)
+	if err != nil {
+		return err
 	}
 	c.log.Info("using a token that was given to us", slog.String("from", t.from))
 	if err := c.setToken(token); err != nil {
@@ -102,14 +94,31 @@ func (t *tokenLogin) run(ctx context.Context, c *Client) error {
 	return nil
 }
 
+func (t *tokenLogin) get(ctx context.Context, c *Client) (secret.Value, error) {
+	if t.wrapped == nil {
+		return t.token.fresh(), nil
+	}
+	ans, err := c.unwrap(ctx, *t.wrapped)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	if ans.Auth == nil || ans.Auth.ClientToken == "" {
+		return secret.Value{}, t.wrapped.problem(plan.CodeProtocol, "it held no token", "wrap a token, as `vault token create -wrap-ttl` does")
+	}
+	return secret.New([]byte(ans.Auth.ClientToken)), nil
+}
+
 // renew looks whether the file holds another token by now: whoever keeps it
 // fresh has replaced it.
-func (t *tokenLogin) renew(c *Client) bool {
+func (t *tokenLogin) renew(c *Client, refused secret.Value) bool {
 	if t.wrapped != nil || t.token.handle.Kind != plan.HandleFile {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if string(c.token.Reveal()) != string(refused.Reveal()) {
+		return true // another request was refused before this one, and took the new token over
+	}
 	text, err := t.token.resolve(t.token.handle)
 	if err != nil || string(text) == string(c.token.Reveal()) || !sendable(text) {
 		return false
@@ -157,7 +166,7 @@ type postLogin struct {
 	last identity.Proof // what was sent last, to explain a refusal
 }
 
-func (*postLogin) renew(*Client) bool { return false }
+func (*postLogin) renew(*Client, secret.Value) bool { return false }
 
 // run logs in. A login whose inputs may be good for one use only is not
 // repeated once the server may have seen it. A 502 is the exception: a proxy in
@@ -165,6 +174,7 @@ func (*postLogin) renew(*Client) bool { return false }
 // start behind it. Should Vault have seen the login after all, the next one is
 // refused and says so, or an unused token is left to its TTL.
 func (p *postLogin) run(ctx context.Context, c *Client) error {
+	c.book.login = receipt.Login{Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs}
 	gateway := true
 	var unwrapped secret.Value
 	if p.wrapped != nil {
@@ -178,7 +188,7 @@ func (p *postLogin) run(ctx context.Context, c *Client) error {
 	body := func(ctx context.Context) ([]byte, error) {
 		members, err := p.proof(ctx)
 		if err != nil {
-			return nil, err
+			return nil, p.unproven(c, err)
 		}
 		if p.wrapped != nil {
 			members["secret_id"] = unwrapped
@@ -195,6 +205,24 @@ func (p *postLogin) run(ctx context.Context, c *Client) error {
 	}
 	p.done()
 	return p.accept(c, ans)
+}
+
+// unproven says which login the platform gave no proof for.
+func (p *postLogin) unproven(c *Client, err error) error {
+	var ps plan.Problems
+	var one *plan.Problem
+	if !errors.As(err, &ps) && !errors.As(err, &one) {
+		return err // the end of the context
+	}
+	if ps == nil {
+		ps = plan.Problems{one}
+	}
+	for i, q := range ps {
+		told := *q
+		told.What, told.Origin = p.what(c)+": "+q.What, p.origin()
+		ps[i] = &told
+	}
+	return ps.Err()
 }
 
 func (p *postLogin) done() {
@@ -220,7 +248,7 @@ func (p *postLogin) accept(c *Client, ans *answer) error {
 	c.owned = a.TokenType != "batch" // a batch token cannot be revoked
 	c.book.login = receipt.Login{
 		Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs, RequestID: ans.RequestID, EntityID: a.EntityID, Accessor: a.Accessor,
-		Policies: a.Policies, TokenType: a.TokenType, Expires: receipt.After(time.Now(), time.Duration(a.LeaseDuration)*time.Second),
+		Policies: a.Policies, TokenType: a.TokenType, Expires: receipt.After(time.Now(), time.Duration(a.LeaseDuration)*time.Second), Metadata: a.Metadata,
 	}
 	c.mu.Unlock()
 	c.log.Info("logged in", slog.String("method", p.method), slog.String("mount", p.mount),
@@ -251,6 +279,9 @@ func (p *postLogin) refused(c *Client, err error) error {
 	if !errors.As(err, &f) {
 		return err
 	}
+	if f.server && !f.passing {
+		return c.serverProblem(f, err)
+	}
 	out := &plan.Problem{Code: f.code, Origin: p.origin(), What: p.what(c), Why: f.why, Fix: f.fix, Err: err}
 	var whole *plan.Problem
 	if errors.As(err, &whole) && f.passing {
@@ -266,6 +297,9 @@ func (p *postLogin) refused(c *Client, err error) error {
 	}
 	if out.Fix == "" {
 		out.Fix = "check vault.auth.mount, VAULT_NAMESPACE, the role, and what it is bound to"
+	}
+	if isToken(p.last["secret_id"]) {
+		out.Fix = "what was given as the secret id looks like a token: if it is a wrapped one, give it as secret_id_wrapped; " + out.Fix
 	}
 	p.explainToken(out)
 	return out
@@ -285,10 +319,25 @@ func (p *postLogin) explainToken(out *plan.Problem) {
 		out.Fix = "see why the platform does not renew it, and that our clock is right"
 		return
 	}
-	issuer, subject, ok := identity.Claimant(jwt.Reveal())
-	if issuer, subject = word(issuer), word(subject); ok && issuer != "" && subject != "" {
-		out.Why += "; the token is " + issuer + "'s for " + subject
+	claims, ok := identity.ClaimsOf(jwt.Reveal())
+	if !ok {
+		return
 	}
+	var says []string
+	for _, claim := range [][2]string{{"iss", claims.Issuer}, {"sub", claims.Subject}, {"aud", strings.Join(claims.Audience, "+")}} {
+		if text := word(claim[1]); text != "" {
+			says = append(says, claim[0]+" "+text)
+		}
+	}
+	if len(says) > 0 {
+		out.Why += " (the token says: " + strings.Join(says, ", ") + ")"
+	}
+}
+
+// isToken reports whether a value begins as Vault's tokens do
+// (https://developer.hashicorp.com/vault/docs/concepts/tokens#token-prefixes).
+func isToken(v secret.Value) bool {
+	return bytes.HasPrefix(v.Reveal(), []byte("hvs.")) || bytes.HasPrefix(v.Reveal(), []byte("s."))
 }
 
 // mountOr gives the mount of a login without the auth/ that some write.

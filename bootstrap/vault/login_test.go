@@ -177,3 +177,65 @@ func TestRevokeAfterTheDeadline(t *testing.T) {
 		t.Error("a foreign error is shown")
 	}
 }
+
+// TestLoginLingers: when we are told to end while a login is under way, its
+// answer is waited for, so that its token can be revoked.
+func TestLoginLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		c, s := inMemory(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+			if n == 1 {
+				cancel(errors.New("signal"))
+				<-time.After(loginLinger / 2)
+				_, _ = io.WriteString(w, loginAnswer)
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+		}, appRoleOptions)
+		if err := errors.Join(c.Login(ctx), c.Close(ctx)); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Join(s.all(), ", "); got != "PUT auth/approle/login, PUT auth/token/revoke-self" {
+			t.Errorf("requests: %s", got)
+		}
+	})
+}
+
+// TestLoginLingersNotLong: what has not come by then is given up: the platform
+// ends us a second later.
+func TestLoginLingersNotLong(t *testing.T) {
+	const most = 700 * time.Millisecond
+	for answers, good := range map[time.Duration]bool{most - time.Millisecond: true, most + time.Millisecond: false} {
+		synctest.Test(t, func(t *testing.T) {
+			signal := errors.New("signal")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			c, _ := inMemory(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+				cancel(signal)
+				select {
+				case <-time.After(answers):
+					_, _ = io.WriteString(w, loginAnswer)
+				case <-r.Context().Done():
+				}
+			}, appRoleOptions)
+			start := time.Now()
+			err := c.Login(ctx)
+			took := time.Since(start)
+			if good && (err != nil || took != answers) || !good && (!errors.Is(err, signal) || took != most) {
+				t.Errorf("an answer after %v: %v after %v", answers, err, took)
+			}
+		})
+	}
+}
+
+// TestLoginAgain: a login is nobody's request, also when there is a token.
+func TestLoginAgain(t *testing.T) {
+	c, s := inMemory(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if token := r.Header.Get(headerToken); token != "" {
+			t.Error("a login with a token")
+		}
+		_, _ = io.WriteString(w, loginAnswer)
+	}, appRoleOptions)
+	if err := errors.Join(c.Login(t.Context()), c.Login(t.Context())); err != nil || s.count() != 2 {
+		t.Errorf("%v after %d requests", err, s.count())
+	}
+}

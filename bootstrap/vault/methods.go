@@ -116,7 +116,7 @@ func newToken(in inputs) (login, error) {
 		return nil, both(in, "token", "token_wrapped")
 	}
 	return &tokenLogin{from: from, wrapped: &wrapping{
-		token: w.value, what: "token", origin: w.handle.Origin, expect: in.param("token_creation_path"),
+		token: w.value, what: "token", origin: w.handle.Origin, expect: in.param("token_creation_path"), setting: "token_creation_path",
 		usual: []string{"auth/token/create", "auth/token/create/+", "auth/token/create-orphan", "auth/+/login", "auth/+/login/+"},
 	}}, nil
 }
@@ -137,7 +137,7 @@ func newAppRole(in inputs) (login, error) {
 	case wrapped != nil:
 		file = wrapped
 		p.wrapped = &wrapping{
-			token: wrapped.value, what: "secret id", origin: wrapped.handle.Origin, expect: in.param("secret_id_creation_path"),
+			token: wrapped.value, what: "secret id", origin: wrapped.handle.Origin, expect: in.param("secret_id_creation_path"), setting: "secret_id_creation_path",
 			usual: []string{"auth/" + p.mount + "/role/+/secret-id", "auth/" + p.mount + "/role/+/custom-secret-id"},
 		}
 	}
@@ -211,7 +211,13 @@ func newCert(in inputs) (login, error) {
 		return members, nil
 	}
 	out := certLogin{postLogin: p}
+	if a := in.options.Vault.Address; strings.HasPrefix(a.Value, "http:") {
+		return nil, &plan.Problem{
+			Code: plan.CodeConfig, Origin: a.Origin, What: "login cert", Why: "a client certificate needs TLS, and the address is http", Fix: "give an https address",
+		}
+	}
 	if in.by["certificate"] == nil {
+		p.from = in.options.Vault.TLS.ClientCert.Origin.String()
 		return out, nil
 	}
 	key := in.value("private_key")
@@ -265,6 +271,12 @@ func newGCP(in inputs) (login, error) {
 	}
 	switch kind.Value {
 	case "gce", "":
+		if in.by["credentials"] != nil || in.param("iam_endpoint") != "" {
+			return nil, &plan.Problem{
+				Code: plan.CodeConfig, Origin: kind.Origin, What: "vault.auth.type", Why: "credentials and iam_endpoint mean nothing to the type gce",
+				Fix: "set type: iam, or leave them out",
+			}
+		}
 		source := identity.GCPMetadata{
 			Endpoint: in.param("metadata_endpoint"), ServiceAccount: in.param("service_account"), Audience: "http://vault/" + p.role,
 		}

@@ -21,8 +21,13 @@ import (
 
 // jwtUntil makes a token that ends at a time; its signature is the canary.
 func jwtUntil(end time.Time) string {
+	return jwtOf(fmt.Sprintf(`{"exp":%d,"iss":"platform","sub":"job"}`, end.Unix()))
+}
+
+// jwtOf makes a token of claims; its signature is the canary.
+func jwtOf(claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode(fmt.Appendf(nil, `{"exp":%d,"iss":"platform","sub":"job"}`, end.Unix())) + "." + encode([]byte(canary))
+	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte(canary))
 }
 
 // bodies answers a login well and keeps what was sent.
@@ -71,6 +76,7 @@ func TestBodiesOfLogins(t *testing.T) {
 				o.Login.Role = plan.Set(tt.role, plan.Origin{})
 			}
 			if tt.method == "cert" {
+				o.Vault.Address = plan.Set("https://vault.test", plan.Origin{})
 				o.Vault.TLS.ClientCert, o.Vault.TLS.ClientKey = plan.Set(certFile, plan.Origin{}), plan.Set(keyFile, plan.Origin{})
 			}
 		})
@@ -132,16 +138,24 @@ func TestBadLogins(t *testing.T) {
 		{"approle", "role_id secret_id", map[string]string{"remove_secret_id_file": "true"}, "remove_secret_id_file: the secret id comes from no file (declared at there); leave it out"},
 		{"approle", "role_id", map[string]string{"remove_secret_id_file": "true"}, "remove_secret_id_file: the secret id comes from no file"},
 		{"gcp", "", map[string]string{"type": "gke"}, "vault.auth.type: must be gce or iam (declared at there)"},
+		{"gcp", "", map[string]string{"type": "gce", "iam_endpoint": "https://" + canary}, "vault.auth.type: credentials and iam_endpoint mean nothing to the type gce (declared at there); set type: iam, or leave them out"},
+		{"gcp", "credentials", map[string]string{"type": "gce"}, "vault.auth.type: credentials and iam_endpoint mean nothing to the type gce (declared at there)"},
+		{"gcp", "", map[string]string{"iam_endpoint": "https://" + canary}, "vault.auth.type: credentials and iam_endpoint mean nothing to the type gce; set type: iam"},
+		{"cert http", "certificate private_key", nil, "login cert: a client certificate needs TLS, and the address is http (declared at VAULT_ADDR); give an https address"},
 		{"cert", "certificate private_key", nil, "client certificate: it and its key are not PEM, or do not belong together"},
 	}
 	for _, tt := range tests {
 		_, err := Prepare(options(func(o *Options) {
-			o.Login.Inputs, o.Login.Method = variables(strings.Fields(tt.inputs)...), plan.Set(tt.method, plan.Origin{})
+			method, scheme, _ := strings.Cut(tt.method, " ")
+			o.Login.Inputs, o.Login.Method = variables(strings.Fields(tt.inputs)...), plan.Set(method, plan.Origin{})
+			if scheme != "" {
+				o.Vault.Address = plan.Set(scheme+"://vault", plan.Origin{At: "VAULT_ADDR"})
+			}
 			o.Login.Params = map[string]plan.Setting[string]{}
 			for name, value := range tt.params {
 				o.Login.Params[name] = plan.Set(value, plan.Origin{At: "there"})
 			}
-			if tt.method == "gcp" {
+			if method == "gcp" {
 				o.Login.Role = plan.Set("app", plan.Origin{})
 			}
 		}))
@@ -265,7 +279,7 @@ func TestExpiredJWT(t *testing.T) {
 		jwt, want string
 	}{
 		"over":     {"", "login kubernetes at auth/kubernetes/login, role app: the platform's token expired at 1999-12-31T22:29:30Z, 1h30m30s ago (declared at env:JWT); see why the platform does not renew it, and that our clock is right"},
-		"good":     {"good", "role app: permission denied; the token is platform's for job (declared at env:JWT); check vault.auth.mount"},
+		"good":     {"good", "role app: permission denied (the token says: iss platform, sub job) (declared at env:JWT); check vault.auth.mount"},
 		"no token": {canary, "role app: permission denied (declared at env:JWT); check vault.auth.mount"},
 	} {
 		synctest.Test(t, func(t *testing.T) { // its clock begins at the year 2000
@@ -287,5 +301,26 @@ func TestExpiredJWT(t *testing.T) {
 				t.Errorf("%s: %v after %d requests", name, err, s.count())
 			}
 		})
+	}
+}
+
+// TestClaimsOfARefusedJWT: what a role is bound to is told as the token has it,
+// each claim by itself, and only what is plain.
+func TestClaimsOfARefusedJWT(t *testing.T) {
+	for claims, says := range map[string]string{
+		`{"iss":"https://i.test","sub":"repo:o/r:ref:refs/heads/main","aud":"vault"}`: " (the token says: iss https://i.test, sub repo:o/r:ref:refs/heads/main, aud vault)",
+		`{"iss":"i","aud":["one","two"]}`:                                             " (the token says: iss i, aud one+two)",
+		`{"sub":"s"}`:                                                                 " (the token says: sub s)",
+		`{"iss":"<` + canary + `>","sub":"s","aud":"a b"}`:                            " (the token says: sub s)",
+		`{"iss":"` + strings.Repeat("i", maxWord+1) + `"}`:                            "",
+		`{}`: "",
+		`{"iss":1,"sub":"` + canary + `","aud":{"a":"b"}}`: "",
+	} {
+		_, s, err := logIn(t, always(403, deniedAnswer), func(o *Options) {
+			o.Login.Inputs = variables("jwt")
+			o.Resolve = func(plan.Handle) ([]byte, error) { return []byte(jwtOf(claims)), nil }
+		})
+		problem(t, err, plan.CodeDenied, "login jwt at auth/jwt/login: permission denied"+says+" (declared at env:JWT); check vault.auth.mount")
+		s.noCanary(t, err)
 	}
 }

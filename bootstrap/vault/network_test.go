@@ -130,6 +130,47 @@ func TestNotReached(t *testing.T) {
 	}
 }
 
+// TestProxyInBetween: a proxy that wants a login of its own will want it again,
+// so that is told at once; one that cannot be reached is waited for.
+func TestProxyInBetween(t *testing.T) {
+	s := &seen{}
+	proxy := serve(t, s, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "vault.invalid:8200" {
+			t.Errorf("%s %s", r.Method, r.Host)
+		}
+		w.Header().Set("Proxy-Authenticate", `Basic realm="`+canary+`"`)
+		refuse(w, http.StatusProxyAuthRequired, canary)
+	})
+	through := func(proxy string) func(*Options) {
+		return func(o *Options) {
+			appRoleOptions(o)
+			o.Vault.Proxy = plan.Set(proxy, plan.Origin{})
+		}
+	}
+	c := prepare(t, &seen{}, "https://vault.invalid:8200", through(proxy))
+	const wants = "vault https://vault.invalid:8200: the proxy in between asks for a login of its own (declared at here); give it in the proxy's address (VAULT_PROXY_ADDR, HTTPS_PROXY), or go around the proxy (NO_PROXY)"
+	_, err := read(t.Context(), c, "secret/app")
+	problem(t, err, plan.CodeProtocol, wants)
+	s.noCanary(t, err)
+	err = c.Login(t.Context())
+	problem(t, err, plan.CodeProtocol, wants)
+	s.noCanary(t, err)
+	if s.count() != 2 || plan.CodeProtocol != 76 {
+		t.Errorf("requests %q", s.all())
+	}
+
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = free.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+	defer cancel()
+	err = prepare(t, s, "https://vault.invalid:8200", through("http://"+free.Addr().String())).Login(ctx)
+	problem(t, err, plan.CodeUnavailable, "the proxy in between: connection refused until the deadline")
+}
+
+// TestUnixSocket: no proxy is between us and a socket.
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.sock")
 	l, err := net.Listen("unix", path)
@@ -137,11 +178,17 @@ func TestUnixSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &seen{}
-	server := httptest.NewUnstartedServer(asVault(s, always(200, kvAnswer)))
+	server := httptest.NewUnstartedServer(asVault(s, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if r.RequestURI != "/v1/secret/data/app" || r.Host != "localhost" {
+			t.Errorf("asked for %s of %s", r.RequestURI, r.Host)
+		}
+		_, _ = io.WriteString(w, kvAnswer)
+	}))
 	server.Listener = l
 	server.Start()
 	defer server.Close()
-	if _, err := read(t.Context(), prepare(t, s, "unix://"+path, nil), "secret/app"); err != nil || s.count() != 1 {
+	c := prepare(t, s, "unix://"+path, func(o *Options) { o.Vault.Proxy = plan.Set("http://127.0.0.1:1", plan.Origin{}) })
+	if _, err := read(t.Context(), c, "secret/app"); err != nil || s.count() != 1 {
 		t.Errorf("%v, %d requests", err, s.count())
 	}
 }

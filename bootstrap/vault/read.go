@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,15 +70,19 @@ func better(first, second error, path string, guesses bool) error {
 	if firstCode == plan.CodeConfig || firstCode == plan.CodeDenied && secondCode == plan.CodeMissing {
 		return second
 	}
-	var f *fault
 	var p *plan.Problem
-	badToken := errors.As(first, &f) && f.fix != ""
-	if guesses && firstCode == plan.CodeDenied && !badToken && errors.As(first, &p) {
+	if guesses && firstCode == plan.CodeDenied && errors.As(first, &p) && strings.HasPrefix(p.Fix, "the policy") {
 		q := *p
 		q.Fix += "; or, for KV version 1, the same for " + path
 		return &q
 	}
 	return first
+}
+
+// tokenRefused reports whether it is the token that was refused and not the path.
+func tokenRefused(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.code == plan.CodeDenied && f.fix != ""
 }
 
 // readAt reads path, unless this generation did already. A write is never
@@ -108,7 +113,7 @@ func (c *Client) others(ctx context.Context, r plan.Read, tried []string, err er
 	if len(tried) > 1 && (code == plan.CodeDenied || code == plan.CodeMissing || noMount) {
 		return tried[1:]
 	}
-	if code != plan.CodeDenied && code != plan.CodeMissing {
+	if code != plan.CodeDenied && code != plan.CodeMissing || tokenRefused(err) {
 		return nil
 	}
 	path := tried[0]
@@ -131,9 +136,11 @@ func (c *Client) others(ctx context.Context, r plan.Read, tried []string, err er
 func (c *Client) readAt(ctx context.Context, r plan.Read, path string, body map[string]secret.Value) (secret.Secret, error) {
 	ans, err := c.do(ctx, c.requestFor(r, path, body))
 	if err != nil {
-		return secret.Secret{}, c.readProblem(err, r, path)
+		err = c.readProblem(err, r, path)
+		c.noteFailure(r, path, err)
+		return secret.Secret{}, err
 	}
-	if ans.Data == nil && ans.Auth == nil && r.Op != plan.OpWrite {
+	if ans.Data == nil && ans.Auth == nil && ans.Wrap == nil && r.Op != plan.OpWrite {
 		return secret.Secret{}, &plan.Problem{
 			Code: plan.CodeProtocol, Origin: r.Origin, What: "secret " + path, Why: "the answer holds no data",
 			Fix: "check the path",
@@ -181,7 +188,13 @@ func (c *Client) readProblem(err error, r plan.Read, path string) error {
 	if !errors.As(err, &f) {
 		return plan.At(err, r.Origin)
 	}
+	if f.server && !f.passing {
+		return c.serverProblem(f, err)
+	}
 	p := &plan.Problem{Code: f.code, Origin: r.Origin, What: "secret " + path, Why: f.why, Fix: f.fix, Err: err}
+	if given, ok := c.login.(*tokenLogin); ok && tokenRefused(err) {
+		p.Fix += "; this one is from " + given.from
+	}
 	if c.namespace != "" {
 		p.What += " in namespace " + c.namespace
 	}
@@ -210,12 +223,17 @@ func (c *Client) readProblem(err error, r plan.Read, path string) error {
 		if r.Op == plan.OpWrite {
 			p.Fix = "check the arguments, and the role or key that they are for; Vault's audit log has the request"
 		}
-		if k, ok := known(f, engineRefusals()); ok {
-			p.Why, p.Fix = k.why, k.fix
-			p.Code = cmp.Or(k.code, p.Code)
-		}
+	}
+	if k, ok := known(f, engineRefusals()); ok {
+		p.Why, p.Fix = k.why, k.fix
+		p.Code = cmp.Or(k.code, p.Code)
 	}
 	return p
+}
+
+// serverProblem names the server and where its address was declared.
+func (c *Client) serverProblem(f *fault, err error) error {
+	return &plan.Problem{Code: f.code, Origin: c.address, What: "vault " + c.name, Why: f.why, Fix: f.fix, Err: err}
 }
 
 func capability(op plan.Op) string {

@@ -288,10 +288,14 @@ func TestRedirectSchemes(t *testing.T) {
 		var address string
 		if tt.plain {
 			to := tt.by.server(second, "127.0.0.1", now, nil)
-			address = serve(t, first, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to+r.URL.Path, 307) })
+			address = serve(t, first, func(_ int, w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, to+r.URL.Path, http.StatusTemporaryRedirect)
+			})
 		} else {
 			to := serve(t, second, always(200, kvAnswer))
-			address = tt.by.serve("127.0.0.1", now, nil, asVault(first, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to+r.URL.Path, 307) }))
+			address = tt.by.serve("127.0.0.1", now, nil, asVault(first, func(_ int, w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, to+r.URL.Path, http.StatusTemporaryRedirect)
+			}))
 		}
 		c := prepare(t, first, address, func(o *Options) {
 			o.Vault.TLS.CACert = plan.Set(ours.file, plan.Origin{})
@@ -315,10 +319,49 @@ func TestRedirectSchemes(t *testing.T) {
 func TestRedirectOutOfTime(t *testing.T) {
 	slow := serve(t, &seen{}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	s := &seen{}
-	address := serve(t, s, func(_ int, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, slow+r.URL.Path, 307) })
+	address := serve(t, s, func(_ int, w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, slow+r.URL.Path, http.StatusTemporaryRedirect)
+	})
 	c := prepare(t, s, address, func(o *Options) { o.Vault.Redirects = plan.Set(list("127.0.0.1"), plan.Origin{}) })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := read(ctx, c, "secret/app")
 	problem(t, err, plan.CodeUnavailable, "no answer in time until the deadline (1 try)")
+}
+
+// TestRedirectTargetIsDown: a standby sends us to a node that is no more. What
+// must not happen twice has not happened there, and is tried again; a node that
+// took the request and broke off may have carried it out.
+func TestRedirectTargetIsDown(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = free.Close()
+	for broken, again := range map[bool]bool{false: true, true: false} {
+		at, s := &seen{}, &seen{}
+		active := serve(t, at, func(n int, w http.ResponseWriter, _ *http.Request) {
+			if broken {
+				reset(t, w)
+				return
+			}
+			_, _ = io.WriteString(w, kvAnswer)
+		})
+		standby := serve(t, s, func(n int, w http.ResponseWriter, r *http.Request) {
+			to := active
+			if n < 3 {
+				to = "http://" + free.Addr().String()
+			}
+			http.Redirect(w, r, to+r.URL.Path, http.StatusTemporaryRedirect)
+		})
+		c := prepare(t, s, standby, func(o *Options) { o.Vault.Redirects = plan.Set(list("127.0.0.1"), plan.Origin{}) })
+		_, err := c.Generation()(t.Context(), plan.Read{Path: "pki/issue", Op: plan.OpWrite}, map[string]secret.Value{"a": secret.New([]byte("b"))})
+		if (err == nil) != again || s.count() != 3 || at.count() != 1 {
+			t.Errorf("broken %v: %v after %d requests, %d at the active node", broken, err, s.count(), at.count())
+		}
+		if !again {
+			problem(t, err, plan.CodeUnavailable, "not repeated, because the server may have carried it out")
+		}
+		s.noCanary(t, err)
+	}
 }

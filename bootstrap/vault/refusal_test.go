@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,5 +93,27 @@ func TestInvalidToken(t *testing.T) {
 	problem(t, err, plan.CodeDenied, "the token is not valid, or has expired or been revoked (declared at file: key); get a new token")
 	if strings.Contains(err.Error(), "policy") || s.count() != 1 {
 		t.Errorf("%v after %d requests", err, s.count())
+	}
+
+	// Nobody is asked about a mount for such a token, and where it came from is
+	// told if we did not get it ourselves.
+	for login, then := range map[string]string{"token": "get a new token; this one is from env:TOKEN", "role_id": "get a new token"} {
+		c, s, err := logIn(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/login") {
+				refuse(w, 200, loginAnswer)
+				return
+			}
+			refuse(w, 403, badToken)
+		}, func(o *Options) { o.Login.Inputs = variables(login) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.count()
+		_, err = read(t.Context(), c, "other/data/app")
+		problem(t, err, plan.CodeDenied, "(declared at file: key); "+then)
+		if !strings.HasSuffix(err.Error(), then) || !slices.Equal(s.all()[before:], list("GET other/data/app")) {
+			t.Errorf("%v, requests %q", err, s.all())
+		}
+		s.noCanary(t, err)
 	}
 }

@@ -36,18 +36,23 @@ func TestRefusals(t *testing.T) {
 		{403, "service account name not authorized", "the role does not allow this service account (declared at env:JWT); check bound_service_account_names of the role"},
 		{403, "namespace not authorized", "the role does not allow this Kubernetes namespace (declared at env:JWT); check bound_service_account_namespaces"},
 		{403, "service account unauthorized; this could mean it has been deleted or recreated with a new token", "Kubernetes does not know this service account's token"},
-		{400, "invalid audience (aud) claim: X", "the platform's token is for another audience (declared at env:JWT); check the role's bound claims and audience"},
+		{400, "invalid audience (aud) claim: X", "the platform's token is for another audience (declared at env:JWT); compare the role's bound audiences, subject and claims with those of the token; with github-actions, vault.auth.audience asks for another audience"},
 		{400, "error validating token: invalid audience (aud) claim: audience claim does not match any bound audience", "the platform's token is for another audience"},
 		{400, "audience claim does not match any bound audience", "the platform's token is for another audience"},
 		{400, `error validating claims: claim "X" does not match any associated bound claim values`, "the platform's token does not fit the role"},
+		{400, `error validating token: invalid subject (sub) claim: X`, "the platform's token is for another subject (declared at env:JWT); compare the role's bound audiences, subject and claims"},
 		{400, "error validating token: invalid issuer (iss) claim", "the platform's token is not valid here (declared at env:JWT); check that the mount trusts the token's issuer"},
 		{400, "error verifying token signature: X", "the platform's token is not valid here"},
 		{400, "no known key successfully validated the token signature", "the platform's token is signed by a key that the mount does not know"},
 		{400, "could not load configuration", "the auth method at this mount is not configured (declared at env:JWT); configure it, or check vault.auth.mount"},
 		{400, "invalid username or password", "the user name or the password is not valid"},
+		{400, "ldap operation failed: invalid credentials", "the user name or the password is not valid (declared at env:JWT); check both"},
 		{400, "ldap operation failed: failed to bind as user", "the LDAP server refused the user name or the password"},
 		{400, "invalid certificate or no client certificate supplied", "the client certificate is not one that the mount accepts"},
+		{400, "failed to match all constraints for this login certificate", "the client certificate does not fit the role (declared at env:JWT); check its authority, and its names against the role's allowed ones"},
+		{400, "no chain matching all constraints could be found for this login certificate", "the client certificate is not one that the mount accepts (declared at env:JWT); check its authority against the mount's"},
 		{400, "client certificate must be supplied", "no client certificate reached Vault (declared at env:JWT); see that nothing in between ends the TLS connection"},
+		{500, "1 error occurred: x509: certificate has expired or is not yet valid: X", "the client certificate has expired or is not valid yet (declared at env:JWT); renew it, and check the clocks"},
 		{403, "permission denied", "permission denied (declared at env:JWT); check vault.auth.mount"},
 		{400, "X", "Vault refused the request (status 400) (declared at env:JWT); check vault.auth.mount"},
 		{405, "unsupported operation", "the path does not support this operation (declared at env:JWT); check vault.auth.mount"},
@@ -74,6 +79,32 @@ func TestRefusals(t *testing.T) {
 		}
 		if r.why == "" || r.fix == "" {
 			t.Errorf("%s: nothing is said", r.sentence)
+		}
+	}
+}
+
+// TestTokenAsSecretID: whoever gives a wrapping token as the secret id is told
+// so, after any refusal, and without it.
+func TestTokenAsSecretID(t *testing.T) {
+	const hint = " (declared at env:ROLE_ID, env:SECRET_ID); what was given as the secret id looks like a token: if it is a wrapped one, give it as secret_id_wrapped; "
+	for body, tt := range map[string]struct {
+		status    int
+		why, then string
+	}{
+		`{"errors":["invalid role or secret ID"]}`: {400, "the role id or the secret id is not valid", "check both, the secret id's TTL"},
+		deniedAnswer: {403, "permission denied", "check vault.auth.mount, VAULT_NAMESPACE, the role, and what it is bound to"},
+	} {
+		for id, told := range map[string]bool{"hvs." + canary: true, "s." + canary: true, canary: false, "x-hvs." + canary: false} {
+			_, s, err := logIn(t, always(tt.status, body), func(o *Options) {
+				o.Login.Inputs = variables("role_id", "secret_id")
+				o.Resolve = func(plan.Handle) ([]byte, error) { return []byte(id), nil }
+			})
+			want := tt.why + hint + tt.then
+			if !told {
+				want = tt.why + " (declared at env:ROLE_ID, env:SECRET_ID); " + tt.then
+			}
+			problem(t, err, plan.CodeDenied, want)
+			s.noCanary(t, err)
 		}
 	}
 }
@@ -174,9 +205,9 @@ func TestTokenIsNotReadAgain(t *testing.T) {
 // TestTokenFileReplacedWhileManyRead: all are refused with the old token; who
 // comes first takes the new one over, and the others use it too.
 func TestTokenFileReplacedWhileManyRead(t *testing.T) {
-	const readers = 4
+	const many = 4
 	var together sync.WaitGroup
-	together.Add(readers)
+	together.Add(many)
 	path := put(t, filepath.Join(t.TempDir(), "token"), "old")
 	c, s, err := logIn(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(headerToken) == "old" {
@@ -196,7 +227,7 @@ func TestTokenFileReplacedWhileManyRead(t *testing.T) {
 	put(t, path, "new")
 	get := c.Generation()
 	var wg sync.WaitGroup
-	for i := range readers {
+	for i := range many {
 		wg.Go(func() {
 			if _, err := get(t.Context(), plan.Read{Path: "secret/data/" + strconv.Itoa(i)}, nil); err != nil {
 				t.Errorf("%d: %v", i, err)
@@ -204,7 +235,7 @@ func TestTokenFileReplacedWhileManyRead(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s.count() != 2*readers {
+	if s.count() != 2*many {
 		t.Errorf("%d requests", s.count())
 	}
 }

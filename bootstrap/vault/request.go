@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -67,8 +68,8 @@ func encode(members map[string]secret.Value) ([]byte, error) {
 }
 
 // loginLinger is how long a login that is under way may take after we were
-// told to end.
-const loginLinger = 2 * time.Second
+// told to end: a second after that we must be gone.
+const loginLinger = 700 * time.Millisecond
 
 // Waits between tries grow from firstWait to maxWait, each taken at random from
 // the upper half so that many clients do not come back together.
@@ -83,6 +84,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	var last *fault
 	wait, renewed := firstWait, false
 	for try := 1; ; try++ {
+		sent := c.own()
 		ans, f := c.try(ctx, r)
 		if f == nil {
 			return ans, nil
@@ -93,7 +95,10 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		if f.whole != nil {
 			return nil, f.whole
 		}
-		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c) {
+		if f.late {
+			return nil, c.ended(ctx, f, last, try)
+		}
+		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c, *sent) {
 			renewed = true
 			continue
 		}
@@ -144,7 +149,7 @@ func (c *Client) ended(ctx context.Context, f, last *fault, tries int) error {
 		why = last.why
 	}
 	return &plan.Problem{
-		Code: plan.CodeUnavailable, What: "vault " + c.name,
+		Code: plan.CodeUnavailable, Origin: c.address, What: "vault " + c.name,
 		Why: why + " until the deadline (" + strconv.Itoa(tries) + plural(tries, " try)", " tries)"),
 		Fix: "see that Vault is up, unsealed and reachable from here, or raise --timeout", Err: f.err,
 	}
@@ -157,24 +162,18 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// try sends r once.
+// try sends r once, as soon as it is its turn.
 func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return nil, &fault{why: "no answer", passing: true, cut: true, err: ctx.Err()}
+	leave, f := c.enter(ctx)
+	if f != nil {
+		return nil, f
 	}
-	if c.rate != nil {
-		if err := c.rate.Wait(ctx); err != nil {
-			return nil, &fault{code: plan.CodeUnavailable, why: "our own rate limit leaves no time", cut: true, err: err, whole: rateProblem(ctx)}
-		}
-	}
+	defer leave()
 	var body []byte
 	if r.body != nil {
 		var err error
 		if body, err = r.body(ctx); err != nil {
-			return nil, bodyless(ctx, err)
+			return nil, bodyless(err)
 		}
 		defer clear(body)
 	}
@@ -183,10 +182,42 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 		ctx, stop = lingering(ctx)
 		defer stop()
 	}
+	return c.exchange(ctx, r, body)
+}
+
+// enter waits until a request may be under way; leave ends its turn.
+func (c *Client) enter(ctx context.Context) (leave func(), f *fault) {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, &fault{code: plan.CodeUnavailable, why: "no answer", passing: true, cut: true, err: ctx.Err()}
+	}
+	leave = func() { <-c.slots }
+	if c.rate == nil {
+		return leave, nil
+	}
+	if err := c.rate.Wait(ctx); err != nil { // it would not pass before the deadline
+		leave()
+		return nil, &fault{
+			code: plan.CodeUnavailable, why: "the rate limit of our own (vault.rate_limit, VAULT_RATE_LIMIT) left no time for a request", late: true, cut: true, err: err,
+		}
+	}
+	return leave, nil
+}
+
+// exchange sends r and reads its answer.
+func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer, *fault) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	opened, err := c.door(ctx)
+	if err != nil {
+		return nil, &fault{code: plan.CodeUnavailable, why: "no answer", passing: true, cut: true, err: err}
+	}
+	defer opened()
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { sent.Store(false) }, // each hop begins anew
+		GotConn:      func(httptrace.GotConnInfo) { opened() },
 		WroteHeaders: func() { sent.Store(true) },
 	})
 	resp, err := c.send(ctx, r, body)
@@ -200,27 +231,39 @@ func (c *Client) try(ctx context.Context, r request) (*answer, *fault) {
 		return nil, bodyFault(err, c.limit)
 	}
 	c.keepIndex(resp.Header.Get(headerIndex), r)
+	if !r.login { // the path of a login may end in a user's name
+		c.log.Debug("answered", slog.String("asked", describe(r)), slog.Int("status", resp.StatusCode))
+	}
 	return interpret(resp, text, r)
 }
 
 // bodyless is for a body that could not be made: a problem that is complete, or
-// the end of ctx.
-func bodyless(ctx context.Context, err error) *fault {
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+// the end of the context.
+func bodyless(err error) *fault {
+	var one *plan.Problem
+	var many plan.Problems
+	if !errors.As(err, &one) && !errors.As(err, &many) {
 		return &fault{code: plan.CodeUnavailable, why: "no proof of who we are", passing: true, cut: true, err: err}
 	}
 	return &fault{whole: err, err: err}
 }
 
-// rateProblem is for a wait that our own rate limit would make longer than the
-// deadline; nil when ctx has ended already.
-func rateProblem(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return nil
+// door lets one request through until there is a connection, and then all: over
+// TLS that connection may serve them all (HTTP/2), and those who came together
+// would each have opened one. The caller calls opened, which may be called
+// again, when there is one or its request has ended.
+func (c *Client) door(ctx context.Context) (opened func(), err error) {
+	if c.base.Scheme != "https" {
+		return func() {}, nil
 	}
-	return &plan.Problem{
-		Code: plan.CodeUnavailable, What: "vault", Why: "the rate limit of our own leaves no time for another request before the deadline",
-		Fix: "raise vault.rate_limit (VAULT_RATE_LIMIT) or --timeout",
+	if c.opening.CompareAndSwap(false, true) {
+		return sync.OnceFunc(func() { close(c.open) }), nil
+	}
+	select {
+	case <-c.open:
+		return func() {}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -129,6 +129,10 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 		f.code, f.why, f.passing = plan.CodeUnavailable, "the proxy in front of Vault has no answer ("+status+")", true
 		f.ambiguous = !r.gateway // it does not say whether Vault broke off before or after it had the request
 	default:
+		if f.says("certificate has expired or is not yet valid") { // of a client; Vault calls that its own failure
+			f.code, f.why, f.fix = plan.CodeDenied, "the client certificate has expired or is not valid yet", "renew it, and check the clocks"
+			return f
+		}
 		f.code, f.why = plan.CodeUnavailable, "Vault failed ("+status+")"
 		f.passing = resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented
 		f.ambiguous = f.passing

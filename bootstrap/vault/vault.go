@@ -30,11 +30,13 @@ package vault
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -67,10 +69,6 @@ type Options struct {
 	Remove  func(plan.Handle) error           // removes the file of an input that is used up
 	Proxy   proxyFunc                         // the platform's proxy; nil is none
 	Log     *slog.Logger
-
-	// Account asks for what the login itself does not tell, such as the display
-	// name: one request more, for the record.
-	Account bool
 }
 
 type proxyFunc = func(*http.Request) (*url.URL, error)
@@ -91,7 +89,12 @@ type Client struct {
 	kv        *mounts
 	login     login
 	loginAs   string // the namespace of the login
-	account   bool
+
+	address     plan.Origin // where the server's address was declared
+	correlation string      // one for all requests of this client
+
+	opening atomic.Bool   // somebody makes the first connection
+	open    chan struct{} // closed when it is there
 
 	mu     sync.Mutex
 	token  secret.Value
@@ -113,8 +116,10 @@ func Prepare(o Options) (*Client, error) {
 		slots:     make(chan struct{}, o.Vault.Connections.Or(DefaultConnections)),
 		kv:        newMounts(o.Vault.KV),
 		log:       o.Log,
-		account:   o.Account,
+		address:   o.Vault.Address.Origin,
+		open:      make(chan struct{}),
 	}
+	c.correlation = rand.Text()
 	c.loginAs = strings.Trim(o.Login.Namespace.Or(c.namespace), "/")
 	if r := o.Vault.RateLimit; r.IsSet {
 		c.rate = rate.NewLimiter(rate.Limit(r.Value.PerSecond), r.Value.Burst)
@@ -141,11 +146,5 @@ func Prepare(o Options) (*Client, error) {
 
 // Login gets a token, or takes the one that was given.
 func (c *Client) Login(ctx context.Context) error {
-	if err := c.login.run(ctx, c); err != nil {
-		return err
-	}
-	if c.account {
-		c.askAccount(ctx)
-	}
-	return nil
+	return c.login.run(ctx, c)
 }

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -26,6 +29,10 @@ const (
 	headerRequest      = "X-Vault-Request"
 	headerIndex        = "X-Vault-Index"
 	headerInconsistent = "X-Vault-Inconsistent"
+
+	// Vault's audit log has it as it is
+	// (https://developer.hashicorp.com/vault/api-docs/system/config-auditing).
+	headerCorrelation = "X-Correlation-Id"
 )
 
 // setHeaders fetches the headers that the plan wants with every request.
@@ -42,7 +49,8 @@ func (c *Client) setHeaders(v plan.Vault, resolve func(plan.Handle) ([]byte, err
 		}
 		c.headers.Set(name, string(value))
 	}
-	for name, h := range v.Headers {
+	for _, name := range slices.Sorted(maps.Keys(v.Headers)) {
+		h := v.Headers[name]
 		value, err := resolve(h)
 		if ps.Add(err); err == nil {
 			set(name, value, h.Origin)
@@ -51,8 +59,8 @@ func (c *Client) setHeaders(v plan.Vault, resolve func(plan.Handle) ([]byte, err
 	if h := v.HeaderSet; h.Kind != plan.HandleNone { // a variable wins over the file
 		names, err := headerSet(h, resolve)
 		ps.Add(err)
-		for name, value := range names {
-			set(name, []byte(value), h.Origin)
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			set(name, []byte(names[name]), h.Origin)
 		}
 	}
 	return ps.Err()
@@ -70,9 +78,9 @@ func headerSet(h plan.Handle, resolve func(plan.Handle) ([]byte, error)) (map[st
 		bad.Why = "not a JSON object of texts"
 		return nil, bad
 	}
-	for name := range set {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if err := plan.CheckHeader(name); err != nil {
-			bad.Why = err.Error()
+			bad.What, bad.Why, bad.Fix = "header "+strconv.Quote(name), err.Error(), "leave it out; the token and the namespace have settings of their own"
 			return nil, bad
 		}
 	}
@@ -136,7 +144,12 @@ func (c *Client) httpRequest(ctx context.Context, r request, at *url.URL, body [
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	req.Header.Set(headerRequest, "true")
-	req.Header.Set("User-Agent", "secretboot")
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", "secretboot")
+	}
+	if req.Header.Get(headerCorrelation) == "" {
+		req.Header.Set(headerCorrelation, c.correlation)
+	}
 	c.identify(req.Header, r)
 	if body == nil {
 		if r.once && method == http.MethodGet {

@@ -52,7 +52,6 @@ func TestHeaders(t *testing.T) {
 		got := map[string]http.Header{}
 		c, _ := inMemory(t, headersOf(got), func(o *Options) {
 			appRoleOptions(o)
-			o.Account = true
 			if tt.secrets != "" {
 				o.Vault.Namespace = plan.Set(tt.secrets, plan.Origin{})
 			}
@@ -72,6 +71,7 @@ func TestHeaders(t *testing.T) {
 		if err := c.Login(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		c.Identify(t.Context())
 		get := c.Generation()
 		_, err := get(t.Context(), plan.Read{Path: "secret/app"}, nil)
 		_, writeErr := get(t.Context(), plan.Read{Path: "pki/issue", Op: plan.OpWrite}, map[string]secret.Value{"a": secret.New([]byte("b"))})
@@ -109,6 +109,75 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestCorrelation: one id with every request of a client, another for another
+// client, and the one of the user where there is one.
+func TestCorrelation(t *testing.T) {
+	sent := func(change func(*Options)) (ids []string, recorded string) {
+		c, s, err := logIn(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			ids = append(ids, r.Header.Get("X-Correlation-Id"))
+			headersOf(map[string]http.Header{})(n, w, r)
+		}, change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := c.Generation()
+		for _, r := range []plan.Read{{Path: "secret/app"}, {Path: "kv/app"}, {Path: "secret/app", Op: plan.OpList}, {Path: "pki/issue", Op: plan.OpWrite}} {
+			if _, err := get(t.Context(), r, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		c.Identify(t.Context())
+		if err := c.Close(t.Context()); err != nil || len(ids) != 8 || s.count() != 8 {
+			t.Errorf("%v, requests %q", err, s.all())
+		}
+		server, _, _ := c.Record()
+		return slices.Compact(ids), server.Correlation
+	}
+	first, recorded := sent(appRoleOptions)
+	if len(first) != 1 || first[0] != recorded || len(recorded) < 20 {
+		t.Errorf("sent %q, recorded %q", first, recorded)
+	}
+	if second, recorded := sent(appRoleOptions); len(second) != 1 || second[0] == first[0] || second[0] != recorded {
+		t.Errorf("another client sent %q, recorded %q", second, recorded)
+	}
+	own, _ := sent(func(o *Options) {
+		appRoleOptions(o)
+		o.Vault.Headers = map[string]plan.Handle{"x-correlation-id": {Kind: plan.HandleText, Name: "x"}}
+		o.Resolve = func(plan.Handle) ([]byte, error) { return []byte("of-the-user"), nil }
+	})
+	if !slices.Equal(own, list("of-the-user")) {
+		t.Errorf("the user's is sent as %q", own)
+	}
+}
+
+// TestHeaderOrder: of two spellings of one header the same one always wins, and
+// what is wrong is told in the same order; a User-Agent of the user's stays.
+func TestHeaderOrder(t *testing.T) {
+	for range 20 { // a map has another order each time
+		got := map[string]http.Header{}
+		c, _ := inMemory(t, headersOf(got), func(o *Options) {
+			o.Vault.Headers = map[string]plan.Handle{"X-SAME": {Name: "1"}, "X-Same": {Name: "2"}, "x-same": {Name: "3"}, "USER-AGENT": {Name: "mine/1.0"}}
+			o.Vault.HeaderSet = plan.Handle{Kind: plan.HandleEnv, Name: `{"X-SET": "1", "x-set": "3", "X-Set": "2"}`}
+			o.Resolve = func(h plan.Handle) ([]byte, error) { return []byte(h.Name), nil }
+			o.Login.Inputs = map[string]plan.Handle{"token": {Kind: plan.HandleEnv, Name: "t"}}
+		})
+		if _, err := read(t.Context(), c, "secret/app"); err != nil {
+			t.Fatal(err)
+		}
+		if h := got["secret/data/app"]; h.Get("X-Same") != "3" || h.Get("X-Set") != "3" || h.Get("User-Agent") != "mine/1.0" {
+			t.Fatalf("sent %v", h)
+		}
+		_, err := Prepare(options(func(o *Options) {
+			o.Vault.Headers = map[string]plan.Handle{"C": {Name: "\n"}, "A": {Name: "\n"}, "B": {Name: "\n"}}
+			o.Resolve = func(h plan.Handle) ([]byte, error) { return []byte(h.Name), nil }
+		}))
+		var ps plan.Problems
+		if !errors.As(err, &ps) || len(ps) != 3 || ps[0].What != "header A" || ps[1].What != "header B" || ps[2].What != "header C" {
+			t.Fatalf("told as %v", err)
+		}
+	}
+}
+
 // TestBadHeaders: each is told with its name and place, none with its value.
 func TestBadHeaders(t *testing.T) {
 	tests := []struct {
@@ -123,10 +192,11 @@ func TestBadHeaders(t *testing.T) {
 		{`["` + canary + `"]`, "", "headers: not a JSON object of texts"},
 		{`{"a": ["` + canary + `"]}`, "", "headers: not a JSON object of texts"},
 		{`{"a": 1}`, "", "headers: not a JSON object of texts"},
-		{`{"a b": "` + canary + `"}`, "", "headers: it is no name of a header"},
-		{`{"": "` + canary + `"}`, "", "headers: it is no name of a header"},
-		{`{"x-vault-TOKEN": "` + canary + `"}`, "", "headers: this header is set by secretboot itself (declared at VAULT_HEADERS)"},
-		{`{"Host": "` + canary + `"}`, "", "headers: this header is set by secretboot itself"},
+		{`{"a b": "` + canary + `"}`, "", `header "a b": it is no name of a header: letters, digits and !#$%&'*+-.^_` + "`" + `|~ only (declared at VAULT_HEADERS); leave it out`},
+		{`{"": "` + canary + `"}`, "", `header "": it is no name of a header`},
+		{`{"x-vault-TOKEN": "` + canary + `"}`, "", `header "x-vault-TOKEN": this header is set by secretboot itself (declared at VAULT_HEADERS); leave it out; the token and the namespace have settings of their own`},
+		{`{"Host": "` + canary + `"}`, "", `header "Host": this header is set by secretboot itself`},
+		{`{"z b": "", "Host": "", "a b": "` + canary + `"}`, "", `header "Host": this header is set`}, // the first of them
 		{`{"X-A": "a\n` + canary + `"}`, "", "header X-A: has a line break"},
 		{"!", "", "VAULT_HEADERS: not set"},
 		{"", "!", "X-Proxy: not set"},
@@ -229,9 +299,20 @@ func TestRateLimit(t *testing.T) {
 		start := time.Now()
 		_, first := read(ctx, c, "secret/app")
 		_, err := read(ctx, c, "secret/app")
-		problem(t, err, plan.CodeUnavailable, "the rate limit of our own leaves no time for another request before the deadline (declared at file: key); raise vault.rate_limit")
+		problem(t, err, plan.CodeUnavailable, "vault http://vault.test:8200: the rate limit of our own (vault.rate_limit, VAULT_RATE_LIMIT) left no time for a request until the deadline (1 try) (declared at here)")
 		if first != nil || s.count() != 1 || time.Since(start) != 0 {
 			t.Errorf("%v, %d requests in %v", first, s.count(), time.Since(start))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // and with what Vault said last, if it said something
+		c, s := inMemory(t, always(503, ""), limited(plan.Rate{PerSecond: 0.1, Burst: 1}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := read(ctx, c, "secret/app")
+		problem(t, err, plan.CodeUnavailable, "vault http://vault.test:8200: Vault is sealed or not ready until the deadline")
+		if s.count() != 1 || time.Since(start) > firstWait {
+			t.Errorf("%d requests in %v", s.count(), time.Since(start))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // a signal ends the wait

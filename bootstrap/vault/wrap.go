@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,11 +16,12 @@ import (
 // wrapping is a response-wrapping token that holds an input of the login
 // (https://developer.hashicorp.com/vault/docs/concepts/response-wrapping).
 type wrapping struct {
-	token  secret.Value
-	what   string // it holds
-	origin plan.Origin
-	expect string   // the creation path that was declared; "" is none
-	usual  []string // creation paths that are right when none was declared; + is one element
+	token   secret.Value
+	what    string // it holds
+	origin  plan.Origin
+	setting string   // the name of what declares it
+	expect  string   // the creation path that was declared; "" is none
+	usual   []string // creation paths that are right when none was declared; + is one element
 }
 
 func (w wrapping) problem(code plan.Code, why, fix string) error {
@@ -49,7 +51,8 @@ func (c *Client) unwrap(ctx context.Context, w wrapping) (*answer, error) {
 	}
 	path, _ := ans.Data["creation_path"].(string)
 	if !w.rightPath(path, c.loginAs) {
-		return nil, w.intercepted("it was made by another path than " + w.wanted())
+		return nil, w.problem(plan.CodeUnwrapped, "it was made by "+cmp.Or(word(path), "another path")+" and not by "+w.wanted()+": possible interception",
+			"wrap the answer of that path, or, if the first is right, say so with "+w.setting)
 	}
 	// The token is sent as the one who asks, and nowhere else: in the body as
 	// well, it would be used up by the first of the two.
@@ -121,7 +124,9 @@ func (w wrapping) failed(err error) error {
 	if !errors.As(err, &f) {
 		return err
 	}
-	if f.says("wrapping token is not valid or does not exist") || f.says("bad token") || f.says("permission denied") && f.status == http.StatusForbidden {
+	gone := f.status == http.StatusForbidden || f.status == http.StatusBadRequest &&
+		(f.says("wrapping token is not valid or does not exist") || f.says("bad token"))
+	if gone && f.code != plan.CodeProtocol {
 		return w.intercepted("it was unwrapped before, or has expired")
 	}
 	var p *plan.Problem

@@ -99,9 +99,12 @@ var (
 func logIn(t *testing.T, h handler, change func(*Options)) (*Client, *seen, error) {
 	t.Helper()
 	s := &seen{}
-	o := options(change)
-	o.Vault.Address, o.Log = plan.Set("http://vault.test", plan.Origin{}), logTo(s)
-	c, err := Prepare(o)
+	c, err := Prepare(options(func(o *Options) {
+		o.Vault.Address, o.Log = plan.Set("http://vault.test", plan.Origin{}), logTo(s)
+		if change != nil {
+			change(o)
+		}
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +165,8 @@ func TestUnwrapOrder(t *testing.T) {
 func TestInterception(t *testing.T) {
 	const id, token = "secret_id_wrapped", "token_wrapped"
 	const alarm = ": possible interception (declared at the file); find in Vault's audit log who used sys/wrapping/unwrap"
+	const ids = " and not by auth/approle/role/+/secret-id or auth/approle/role/+/custom-secret-id"
+	const other = ": possible interception (declared at the file); wrap the answer of that path, or, if the first is right, say so with "
 	used := `{"errors":["wrapping token is not valid or does not exist"]}`
 	tests := []struct {
 		name, input string
@@ -171,15 +176,16 @@ func TestInterception(t *testing.T) {
 		want        string
 		steps       int
 	}{
-		{"another path", id, wrapServer{path: "cubbyhole/evil"}, nil, plan.CodeUnwrapped, "wrapped secret id: it was made by another path than auth/approle/role/+/secret-id or auth/approle/role/+/custom-secret-id" + alarm, 1},
-		{"another mount", id, wrapServer{path: "auth/evil/role/app/secret-id"}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"a longer path", id, wrapServer{path: "auth/approle/role/a/b/secret-id"}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"an empty element", id, wrapServer{path: "auth/approle/role//secret-id"}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"sys/wrapping/wrap", id, wrapServer{path: "sys/wrapping/wrap"}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"another namespace", id, wrapServer{path: "evil/auth/approle/role/app/secret-id"}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"no path", id, wrapServer{}, nil, plan.CodeUnwrapped, "made by another path", 1},
-		{"declared, and not so", id, wrapServer{path: "auth/approle/role/other/secret-id"}, map[string]string{"secret_id_creation_path": "auth/approle/role/app/secret-id"}, plan.CodeUnwrapped, "it was made by another path than auth/approle/role/app/secret-id" + alarm, 1},
-		{"token, another path", token, wrapServer{path: "auth/approle/role/app/secret-id"}, nil, plan.CodeUnwrapped, "wrapped token: it was made by another path than auth/token/create or", 1},
+		{"another path", id, wrapServer{path: "cubbyhole/evil"}, nil, plan.CodeUnwrapped, "wrapped secret id: it was made by cubbyhole/evil" + ids + other + "secret_id_creation_path", 1},
+		{"another mount", id, wrapServer{path: "auth/evil/role/app/secret-id"}, nil, plan.CodeUnwrapped, "made by auth/evil/role/app/secret-id" + ids + other, 1},
+		{"a longer path", id, wrapServer{path: "auth/approle/role/a/b/secret-id"}, nil, plan.CodeUnwrapped, "made by auth/approle/role/a/b/secret-id" + ids + other, 1},
+		{"an empty element", id, wrapServer{path: "auth/approle/role//secret-id"}, nil, plan.CodeUnwrapped, "made by auth/approle/role//secret-id" + ids + other, 1},
+		{"sys/wrapping/wrap", id, wrapServer{path: "sys/wrapping/wrap"}, nil, plan.CodeUnwrapped, "made by sys/wrapping/wrap" + ids + other, 1},
+		{"another namespace", id, wrapServer{path: "evil/auth/approle/role/app/secret-id"}, nil, plan.CodeUnwrapped, "made by evil/auth/approle/role/app/secret-id" + ids + other, 1},
+		{"no path", id, wrapServer{}, nil, plan.CodeUnwrapped, "made by another path" + ids + other, 1},
+		{"an odd path", id, wrapServer{path: "<" + canary + ">"}, nil, plan.CodeUnwrapped, "made by another path" + ids + other, 1},
+		{"declared, and not so", id, wrapServer{path: "auth/approle/role/other/secret-id"}, map[string]string{"secret_id_creation_path": "auth/approle/role/app/secret-id"}, plan.CodeUnwrapped, "it was made by auth/approle/role/other/secret-id and not by auth/approle/role/app/secret-id" + other + "secret_id_creation_path", 1},
+		{"token, another path", token, wrapServer{path: "auth/approle/role/app/secret-id"}, nil, plan.CodeUnwrapped, "wrapped token: it was made by auth/approle/role/app/secret-id and not by auth/token/create or auth/token/create/+ or auth/token/create-orphan or auth/+/login or auth/+/login/+" + other + "token_creation_path", 1},
 		{"used before", id, wrapServer{lookup: used}, nil, plan.CodeUnwrapped, "wrapped secret id: it was unwrapped before, or has expired" + alarm, 1},
 		{"token used before", token, wrapServer{lookup: used}, nil, plan.CodeUnwrapped, "wrapped token: it was unwrapped before, or has expired" + alarm, 1},
 		{"used in between", id, wrapServer{path: "auth/approle/role/app/secret-id", unwrap: used}, nil, plan.CodeUnwrapped, "it was unwrapped before" + alarm[len(alarm):], 2},
@@ -199,6 +205,51 @@ func TestInterception(t *testing.T) {
 				t.Errorf("%v, requests %q", err, s.all())
 			}
 		})
+	}
+}
+
+// TestWhatIsNoInterception: only Vault's word that the token is gone is an
+// alarm. The same words with another status, and a page of a proxy's, are not.
+func TestWhatIsNoInterception(t *testing.T) {
+	const goneText, bad = "wrapping token is not valid or does not exist", "bad token"
+	for _, tt := range []struct {
+		status int
+		says   string // "": a page
+		code   plan.Code
+	}{
+		{400, goneText, plan.CodeUnwrapped},
+		{400, bad, plan.CodeUnwrapped},
+		{403, "permission denied", plan.CodeUnwrapped},
+		{403, goneText, plan.CodeUnwrapped},
+		{403, canary, plan.CodeUnwrapped},
+		{400, canary, plan.CodeConfig},
+		{403, "", plan.CodeProtocol},
+		{400, "", plan.CodeProtocol},
+		{404, goneText, plan.CodeMissing},
+		{500, goneText, plan.CodeUnavailable},
+		{500, bad, plan.CodeUnavailable},
+		{500, "permission denied", plan.CodeUnavailable},
+		{501, goneText, plan.CodeUnavailable},
+		{504, goneText, plan.CodeUnavailable},
+	} {
+		server := wrapServer{path: "auth/token/create"}
+		_, s, err := logIn(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			switch {
+			case n == 1:
+				server.answer(t)(n, w, r)
+			case tt.says == "":
+				refuse(w, tt.status, "<html>"+goneText)
+			default:
+				refuse(w, tt.status, `{"errors":["`+tt.says+`"]}`)
+			}
+		}, wrappedOptions("token_wrapped", "hvs.wrapping", nil))
+		problem(t, err, tt.code, "(declared at the file)")
+		if alarm := strings.Contains(err.Error(), "possible interception"); alarm != (tt.code == plan.CodeUnwrapped) {
+			t.Errorf("%d %q: %v", tt.status, tt.says, err)
+		}
+		if s.noCanary(t, err); !slices.Equal(s.all(), tokenSteps) {
+			t.Errorf("%d %q: requests %q", tt.status, tt.says, s.all())
+		}
 	}
 }
 
@@ -301,4 +352,23 @@ func TestLimitedSecretID(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestUnwrapUntilTheDeadline: a sealed Vault is waited for, and the token is
+// still good when time is up: it was looked up only.
+func TestUnwrapUntilTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := inMemory(t, always(503, ""), wrappedOptions("secret_id_wrapped", "hvs.wrapping", nil))
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		problem(t, c.Login(ctx), plan.CodeUnavailable, "Vault is sealed or not ready until the deadline")
+		for _, line := range s.all() {
+			if line != idSteps[0] {
+				t.Errorf("sent %s", line)
+			}
+		}
+		if s.count() < 5 {
+			t.Errorf("%d tries", s.count())
+		}
+	})
 }

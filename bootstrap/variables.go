@@ -1,0 +1,80 @@
+package bootstrap
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// variable gives the name that a field of a secret has as a variable. ok is
+// false for a field that the set does not want. The error is a *plan.Problem.
+func variable(s *plan.EnvSet, field string) (name string, ok bool, err error) {
+	allowed := len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(glob string) bool {
+		match, err := path.Match(glob, field)
+		return err == nil && match
+	})
+	if !allowed {
+		return "", false, nil
+	}
+	if s.Upcase {
+		field = strings.ToUpper(field)
+	}
+	name = s.Prefix + field
+	if !isVariable(name) {
+		return "", false, &plan.Problem{
+			Code: plan.CodeData, Origin: s.Origin, What: fmt.Sprintf("variable %q", name), Why: "the field's name makes no name of a variable",
+			Fix: "list the fields that are wanted in allow, and declare this one by itself under another name",
+		}
+	}
+	return name, true, nil
+}
+
+// isVariable reports whether every shell can name the variable (POSIX, XBD 8.1).
+func isVariable(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	return name != "" && strings.Trim(name, letters+"0123456789") == "" && strings.Contains(letters, name[:1])
+}
+
+// settle carries out what sets say about names that are taken: by a
+// declaration before them, or by what is inherited. What may not be there twice
+// stays twice, for the check that comes next.
+func (j *Job) settle(outputs []output) []output {
+	at := map[string]int{} // the output that a name stands for
+	dropped := map[int]bool{}
+	for i, out := range outputs {
+		if out.name == "" {
+			continue
+		}
+		first, twice := at[out.name]
+		policy := plan.DuplicateError
+		if out.set != nil {
+			policy = out.set.Duplicate
+		}
+		switch {
+		case policy == plan.DuplicateKeep && (twice || j.inherited(out.name)):
+			dropped[i] = true
+			continue
+		case policy == plan.DuplicateOverwrite && twice:
+			dropped[first] = true
+		}
+		at[out.name] = i
+	}
+	var kept []output
+	for i, out := range outputs {
+		if dropped[i] {
+			out.content.Wipe()
+			continue
+		}
+		kept = append(kept, out)
+	}
+	return kept
+}
+
+// inherited reports whether the command would have a variable without us.
+func (j *Job) inherited(name string) bool {
+	_, there := j.deps.Lookup(name)
+	return there
+}

@@ -1,0 +1,200 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// readers is how many requests may be under way at once.
+const readers = DefaultConnections
+
+// TestFirstConnection: of many first requests one opens the connection, and
+// over HTTP/2 all are on it at the same time; HTTP/1.1 gets one for each, which
+// is not held up by those before it.
+func TestFirstConnection(t *testing.T) {
+	ours := newAuthority(t)
+	for protocol, change := range map[string]func(*httptest.Server){
+		"HTTP/2.0": func(s *httptest.Server) { s.EnableHTTP2 = true },
+		"HTTP/1.1": func(s *httptest.Server) { s.TLS.NextProtos = []string{"http/1.1"} },
+	} {
+		var connections, other atomic.Int32
+		var together sync.WaitGroup
+		together.Add(readers)
+		all := make(chan bool)
+		go func() { together.Wait(); close(all) }()
+		s := &seen{}
+		server := httptest.NewUnstartedServer(asVault(s, func(_ int, w http.ResponseWriter, r *http.Request) {
+			if r.Proto != protocol {
+				other.Add(1)
+			}
+			together.Done()
+			select {
+			case <-all:
+			case <-r.Context().Done():
+			}
+			refuse(w, 200, kvAnswer)
+		}))
+		der, key := ours.sign(serverTemplate("127.0.0.1", time.Now().Add(-time.Minute)))
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		change(server)
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.StartTLS()
+		c := prepare(t, s, server.URL, func(o *Options) { o.Vault.TLS.CACert = plan.Set(ours.file, plan.Origin{}) })
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		readAll(ctx, c, func(path string, err error) {
+			if err != nil {
+				t.Errorf("%s %s: %v", protocol, path, err)
+			}
+		})
+		cancel()
+		server.Close()
+		want := int32(1)
+		if protocol == "HTTP/1.1" {
+			want = readers
+		}
+		if connections.Load() != want || other.Load() != 0 || s.count() != readers {
+			t.Errorf("%s: %d requests over %d connections, want %d; %d by another protocol", protocol, s.count(), connections.Load(), want, other.Load())
+		}
+	}
+}
+
+// readAll reads as many secrets as may be read at once, and tells how each went.
+func readAll(ctx context.Context, c *Client, done func(path string, err error)) {
+	get := c.Generation()
+	var wg sync.WaitGroup
+	for i := range readers {
+		wg.Go(func() {
+			path := "secret/data/" + strconv.Itoa(i)
+			_, err := get(ctx, plan.Read{Path: path}, nil)
+			done(path, err)
+		})
+	}
+	wg.Wait()
+}
+
+// doorway is a transport whose first request does as it is told; it keeps when
+// each request came.
+type doorway struct {
+	memory
+	first func(*http.Request) error
+	mu    sync.Mutex
+	start time.Time
+	at    []time.Duration
+}
+
+func (d *doorway) RoundTrip(r *http.Request) (*http.Response, error) {
+	d.mu.Lock()
+	d.at = append(d.at, time.Since(d.start))
+	first := len(d.at) == 1
+	d.mu.Unlock()
+	if first {
+		if err := d.first(r); err != nil {
+			return nil, err
+		}
+	}
+	return d.memory.RoundTrip(r)
+}
+
+// throughDoor makes a client over TLS whose first request does as it is told.
+func throughDoor(t *testing.T, first func(*http.Request) error) (*Client, *doorway) {
+	t.Helper()
+	s := &seen{}
+	c := prepare(t, s, "https://vault.test", nil)
+	d := &doorway{memory: memory{asVault(s, always(200, kvAnswer))}, first: first, start: time.Now()}
+	c.http = d
+	return c, d
+}
+
+// TestFirstConnectionOpens: the others wait for the connection and not for the
+// answer; and for the end of a first request that gets none.
+func TestFirstConnectionOpens(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first  func(*http.Request) error
+		others time.Duration // when they are sent
+		sent   int
+	}{
+		"connected": {func(r *http.Request) error {
+			<-time.After(time.Second)
+			httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+			<-time.After(5 * time.Second)
+			return nil
+		}, time.Second, readers},
+		"refused":  {func(*http.Request) error { <-time.After(2 * time.Second); return syscall.ECONNREFUSED }, 2 * time.Second, readers + 1},
+		"answered": {func(*http.Request) error { <-time.After(3 * time.Second); return nil }, 3 * time.Second, readers}, // a transport that tells nothing
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, d := throughDoor(t, tt.first)
+			readAll(t.Context(), c, func(path string, err error) {
+				if err != nil {
+					t.Errorf("%s %s: %v", name, path, err)
+				}
+			})
+			slices.Sort(d.at)
+			if len(d.at) != tt.sent || d.at[0] != 0 || d.at[1] != tt.others || d.at[readers-1] != tt.others {
+				t.Errorf("%s: sent at %v", name, d.at)
+			}
+		})
+	}
+}
+
+// TestFirstConnectionHangs: who waits for the connection is ended by a signal
+// and by the deadline, and says what it would say of its own request.
+func TestFirstConnectionHangs(t *testing.T) {
+	hangs := func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }
+	signal := errors.New("signal")
+	for name, cause := range map[string]error{"signal": signal, "deadline": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			c, d := throughDoor(t, hangs)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if cause != nil {
+				time.AfterFunc(time.Second, func() { cancel(cause) })
+			} else {
+				var stop context.CancelFunc
+				ctx, stop = context.WithTimeout(ctx, time.Second)
+				defer stop()
+			}
+			readAll(ctx, c, func(path string, err error) {
+				if took := time.Since(d.start); took != time.Second {
+					t.Errorf("%s %s: after %v", name, path, took)
+				}
+				if cause != nil && !errors.Is(err, cause) {
+					t.Errorf("%s %s: %v", name, path, err)
+				}
+				if cause == nil {
+					problem(t, err, plan.CodeUnavailable, "until the deadline (1 try)")
+				}
+			})
+			if len(d.at) != 1 {
+				t.Errorf("%s: sent at %v", name, d.at)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // a server that never answers costs one try, and the next one goes on
+		c, d := throughDoor(t, hangs)
+		readAll(t.Context(), c, func(path string, err error) {
+			if took := time.Since(d.start); err != nil || took < tryTimeout || took > tryTimeout+firstWait {
+				t.Errorf("%s: %v after %v", path, err, took)
+			}
+		})
+	})
+}
