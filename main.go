@@ -6,9 +6,8 @@
 // The way of a secret through the program: package declare turns what a user
 // wrote into a plan that holds no secret; package bootstrap carries it out with
 // vault (log in, read), render (templates, formats) and volume (stage, switch,
-// shred); exec.go starts the command. This file and its neighbours commands.go,
-// options.go and declared.go are the only ones that read the process
-// environment, make a root context or exit.
+// shred); exec.go starts the command. Package main alone reads the process
+// environment, makes a root context and exits.
 package main
 
 import (

@@ -94,7 +94,7 @@ func TestEveryCheckBeforeTheFirstRequest(t *testing.T) {
 	p := samplePlan()
 	p.Files = append(p.Files, file("pw", "app#user"), template("bad", "{{ if }}"), template("worse", "{{ nofunc }}"))
 	p.Sets[0].Mode = 0o644
-	_, err := bootstrap.New(p, w.deps(true, true))
+	_, err := bootstrap.New(p, w.deps(true))
 	var got []string
 	for _, one := range problems(t, err) {
 		what, _, _ := strings.Cut(one.Error(), ":")
@@ -127,7 +127,7 @@ func sameButTemplates(got, want string) bool {
 func TestSinkCannotBeOpened(t *testing.T) {
 	w := newWorld()
 	w.fails["open"] = broken(plan.CodeSink, "sink")
-	_, err := bootstrap.New(samplePlan(), w.deps(true, true))
+	_, err := bootstrap.New(samplePlan(), w.deps(true))
 	if ps := problems(t, err); len(ps) != 1 || ps[0].Code != plan.CodeSink {
 		t.Errorf("%v", err)
 	}

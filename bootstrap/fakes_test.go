@@ -64,7 +64,7 @@ func (w *world) Write(b []byte) (int, error) {
 	return w.log.Write(b)
 }
 
-func (w *world) deps(sink, target bool) bootstrap.Deps {
+func (w *world) deps(sink bool) bootstrap.Deps {
 	d := bootstrap.Deps{
 		Vault: func() (bootstrap.Vault, error) {
 			return fakeVault{w}, w.event(context.Background(), "prepare")
@@ -81,16 +81,14 @@ func (w *world) deps(sink, target bool) bootstrap.Deps {
 			return fakeSink{w}, nil
 		}
 	}
-	if target {
-		d.Target = fakeTarget{w}
-	}
+	d.Target = fakeTarget{w}
 	return d
 }
 
 // run makes and runs a job.
 func (w *world) run(t *testing.T, ctx context.Context, p plan.Plan) (*bootstrap.Held, error) {
 	t.Helper()
-	job, err := bootstrap.New(p, w.deps(len(p.Files)+len(p.Sets) > 0, true))
+	job, err := bootstrap.New(p, w.deps(len(p.Files)+len(p.Sets) > 0))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"sync"
@@ -322,95 +321,4 @@ func (j *Job) orDefault(it item, err error) ([]output, []render.Need, error) {
 	}
 	j.deps.Log.Info("the default is used: its secret is missing", slog.String("declared", it.origin.String()))
 	return []output{it.one(secret.New(text))}, nil, nil
-}
-
-// one is the single output of a file or variable.
-func (it item) one(v secret.Value) output {
-	if it.env != nil {
-		return output{name: it.env.Name, content: v, origin: it.origin}
-	}
-	return output{file: *it.file, content: v, origin: it.origin}
-}
-
-// many is the outputs of a set: one per field.
-func (it item) many(s secret.Secret) ([]output, error) {
-	fields, err := render.Fields(*it.ref, s, it.origin)
-	if err != nil {
-		return nil, err
-	}
-	var outs []output
-	for name, v := range fields {
-		if it.envSet != nil {
-			to, ok, err := variable(it.envSet, name)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				outs = append(outs, output{name: to, content: v, origin: it.origin, set: it.envSet})
-			}
-			continue
-		}
-		if path.Clean("/"+name) != "/"+name || name == "" {
-			return nil, &plan.Problem{
-				Code: plan.CodeConfig, Origin: it.origin, What: "file " + strconv.Quote(it.set.Dir+"/"+name),
-				Why: "the field's name is no path below the folder", Fix: "deliver this field by itself, under another name",
-			}
-		}
-		f := plan.File{
-			Path: path.Join(it.set.Dir, name), Mode: it.set.Mode, Owner: it.set.Owner, Group: it.set.Group,
-			Refresh: it.set.Refresh, Origin: it.origin,
-		}
-		outs = append(outs, output{file: f, content: v, origin: it.origin})
-	}
-	slices.SortFunc(outs, func(a, b output) int {
-		if a.file.Path+a.name < b.file.Path+b.name {
-			return -1
-		}
-		return 1
-	})
-	return outs, nil
-}
-
-// checkTogether looks at all outputs at once: a set's files are known only
-// after reading.
-func (j *Job) checkTogether(outputs []output) error {
-	var p plan.Plan
-	p.Run = j.plan.Run
-	if j.sink != nil { // a relative and an absolute path may be one
-		p.Sink.Dir = plan.Set(j.sink.Dir(), plan.Origin{})
-	}
-	for _, out := range outputs {
-		if out.name != "" {
-			p.Env = append(p.Env, plan.Env{Name: out.name, Source: anySource(), Origin: out.origin})
-			continue
-		}
-		f := out.file
-		if out.extra {
-			j.warnWide(f)
-		}
-		f.Source = anySource()
-		p.Files = append(p.Files, f)
-	}
-	return p.Check()
-}
-
-// anySource satisfies the plan's own check for outputs whose source was used.
-func anySource() plan.Source { return plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "-"}}} }
-
-// condense keeps one line of several that say the same, such as one
-// unreachable server for a hundred secrets.
-func condense(ps plan.Problems) plan.Problems {
-	var out plan.Problems
-	seen := map[string]bool{}
-	for _, p := range ps {
-		key := p.Error()
-		if p.Code == plan.CodeUnavailable {
-			key = "unavailable"
-		}
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, p)
-		}
-	}
-	return out
 }

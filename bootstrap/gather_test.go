@@ -257,7 +257,7 @@ func TestKeystorePassword(t *testing.T) {
 
 	w := newWorld()
 	w.fails["resolve"] = broken(plan.CodeConfig, "password")
-	_, err := bootstrap.New(p, w.deps(true, true))
+	_, err := bootstrap.New(p, w.deps(true))
 	if ps := problems(t, err); len(ps) != 1 || ps[0].Code != plan.CodeConfig {
 		t.Errorf("%v", err)
 	}

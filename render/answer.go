@@ -48,9 +48,11 @@ type opaque interface {
 func (*answer) name() (string, string) {
 	return "a whole secret", "name a field of it, such as .Data.FIELD"
 }
+
 func (*authAnswer) name() (string, string) {
 	return "a whole Auth", "name a member of it, such as .Auth.ClientToken"
 }
+
 func (*wrapAnswer) name() (string, string) {
 	return "a whole WrapInfo", "name a member of it, such as .WrapInfo.Token"
 }

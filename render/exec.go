@@ -14,7 +14,7 @@ import (
 
 // run is one execution of a program.
 type run struct {
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // the functions of a template take no context
 	p       *Program
 	in      Input
 	all     *template.Template        // the templates that are defined, for executeTemplate

@@ -99,10 +99,10 @@ func sprigGuards() map[string]func([]any) int {
 	}
 	for _, must := range []string{"regex%s", "mustRegex%s"} {
 		for _, name := range []string{"ReplaceAll", "ReplaceAllLiteral"} {
-			guards[fmt.Sprintf(must, name)] = guardRegexp(0, 1, 2)
+			guards[fmt.Sprintf(must, name)] = guardRegexp(1, 2)
 		}
 		for _, name := range []string{"Match", "Find", "FindAll", "Split"} {
-			guards[fmt.Sprintf(must, name)] = guardRegexp(0, 1, -1)
+			guards[fmt.Sprintf(must, name)] = guardRegexp(1, -1)
 		}
 	}
 	return guards

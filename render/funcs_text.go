@@ -22,14 +22,14 @@ func textFunctions() []*function {
 		{name: "toLower", fn: strings.ToLower},
 		{name: "toUpper", fn: strings.ToUpper},
 		{name: "toTitle", fn: title},
-		{name: "regexMatch", guard: guardRegexp(0, 1, -1), fn: func(expr, s string) (bool, error) {
+		{name: "regexMatch", guard: guardRegexp(1, -1), fn: func(expr, s string) (bool, error) {
 			re, err := compileRegexp(expr)
 			if err != nil {
 				return false, err
 			}
 			return re.MatchString(s), nil
 		}},
-		{name: "regexReplaceAll", guard: guardRegexp(0, 2, 1), fn: func(expr, to, s string) (string, error) {
+		{name: "regexReplaceAll", guard: guardRegexp(2, 1), fn: func(expr, to, s string) (string, error) {
 			re, err := compileRegexp(expr)
 			if err != nil {
 				return "", err
@@ -116,9 +116,9 @@ func guardReplace(args []any) int {
 
 func guardJoin(args []any) int { return times(listLen(args[1])+1, max(len(texts(args)[0]), 1)) }
 
-// guardRegexp bounds the work of matching argument expr against argument text
+// guardRegexp bounds the work of matching the first argument against argument text
 // and, where argument to replaces the matches, the result.
-func guardRegexp(expr, text, to int) func([]any) int {
+func guardRegexp(text, to int) func([]any) int {
 	return func(args []any) int {
 		s := texts(args)
 		result := 0
@@ -132,7 +132,7 @@ func guardRegexp(expr, text, to int) func([]any) int {
 			result = times(len(s[text])+1, max(perMatch, 1))
 		}
 		const each = 16 // steps of a matcher count as one byte
-		return max(result, times(regexpSize(s[expr])/each+1, len(s[text])+1))
+		return max(result, times(regexpSize(s[0])/each+1, len(s[text])+1))
 	}
 }
 

@@ -132,13 +132,13 @@ func readSystemd(file []byte) (map[string]string, error) {
 				name.WriteByte(c)
 			}
 		case "between":
-			switch {
-			case c == '\n' || c == '\r':
+			switch c {
+			case '\n', '\r':
 				if err := end(); err != nil {
 					return nil, err
 				}
 				state = "before name"
-			case c == '"':
+			case '"':
 				state = "quoted"
 			default:
 				return nil, errors.New("something outside double quotes")

@@ -104,9 +104,10 @@ func TestRootsRollBack(t *testing.T) {
 					stageAll(t, r, first, before)
 					must(t, r.Commit())
 				}
-				if before == "delivered" {
+				switch before {
+				case "delivered":
 					must(t, r.Deliver())
-				} else if before == "" {
+				case "":
 					must(t, r.Shred())
 				}
 				if before != "committed" {

@@ -1,0 +1,110 @@
+package plan
+
+import (
+	"io/fs"
+	"strings"
+)
+
+// File is one file in the sink.
+type File struct {
+	Path     string // relative to the sink, slash-separated; or absolute
+	Source   Source
+	Mode     fs.FileMode // permission bits; 0 means DefaultMode
+	Owner    string      // user name or number; "" is our own
+	Group    string      // group name or number; "" is our own
+	Optional bool        // left out when its secret is missing
+	Refresh  Refresh
+	Origin   Origin
+
+	// Memfd: the file is in no file system. The command inherits a descriptor
+	// of it; Path is its name only. MemfdEnv is the variable with the path
+	// /proc/self/fd/N; "": see Variable.
+	Memfd    bool
+	MemfdEnv string
+}
+
+// Variable is the name of the variable that leads to a memfd: the one declared,
+// or SECRETBOOT_FD_ and the path with _ for all but letters and digits.
+func (f File) Variable() string {
+	if f.MemfdEnv != "" {
+		return f.MemfdEnv
+	}
+	return "SECRETBOOT_FD_" + strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return '_'
+	}, f.Path)
+}
+
+// DefaultMode is the mode of a file that asks for none: its owner may read it,
+// and its group too when a group was asked for.
+func DefaultMode(group string) fs.FileMode {
+	if group != "" {
+		return 0o440
+	}
+	return 0o400
+}
+
+// FileSet is one declaration that gives many files: one per field of a secret,
+// or one per secret found below a path.
+type FileSet struct {
+	Dir     string // below the sink; "" is the sink itself
+	Ref     Ref
+	Find    *Find // nil: one file per field of Ref
+	Keys    []KeyRule
+	Mode    fs.FileMode
+	Owner   string
+	Group   string
+	Refresh Refresh
+	Origin  Origin
+}
+
+// Find selects secrets below a path by name (a Go regular expression, not
+// anchored) or by custom metadata.
+type Find struct {
+	Path string
+	Name string
+	Tags map[string]string
+}
+
+// KeyRule renames the keys of a set, in order: a regular expression with a
+// replacement, or a template over .value.
+type KeyRule struct {
+	Match, Replace string
+	Template       string
+}
+
+// Env is one variable of the target process.
+type Env struct {
+	Name     string
+	Source   Source
+	Optional bool // left out when its secret is missing
+	Refresh  Refresh
+	Origin   Origin
+}
+
+// EnvSet gives one variable per field of a secret.
+type EnvSet struct {
+	Ref       Ref
+	Prefix    string
+	Upcase    bool     // of the field's name, not of the prefix
+	Allow     []string // shell patterns for the field's name; empty allows all
+	Duplicate Duplicate
+	Origin    Origin
+}
+
+// Duplicate says what happens when a variable of a set has the name of one that
+// is declared before it or, for DuplicateKeep, inherited.
+type Duplicate uint8
+
+// The policies. An inherited variable is replaced, as by every declaration,
+// unless it is to be kept.
+const (
+	DuplicateError Duplicate = iota
+	DuplicateKeep
+	DuplicateOverwrite
+)

@@ -1,0 +1,96 @@
+package plan
+
+// Dialect is the template language that a declaration is written in.
+type Dialect uint8
+
+// The dialects. The declaration decides, never the user.
+const (
+	DialectConsulTemplate  Dialect = iota // ours, Vault Agent's, the injector's, consul-template's, Flyte's
+	DialectExternalSecrets                // sprig over a flat map of strings
+	DialectBankVaults                     // ${ } with sprig over the secret's map
+)
+
+// Missing says what a template does with a value that is not there.
+type Missing uint8
+
+// The policies. MissingStrict: an error where the value is printed or given to
+// a function, none where it is only tested. MissingError: an error wherever it
+// is named (text/template's missingkey=error).
+const (
+	MissingStrict Missing = iota
+	MissingError
+)
+
+// Source says where the bytes of a file or variable come from. Exactly one of
+// the two is set.
+type Source struct {
+	Template *Template
+	Ref      *Ref
+}
+
+// Template is text with actions in it.
+type Template struct {
+	Name        string // for error messages: a file name or a key
+	Text        string
+	Dialect     Dialect
+	Left, Right string // delimiters; "" is the dialect's own
+	Missing     Missing
+}
+
+// Ref names a secret or one field of it.
+type Ref struct {
+	Read    Read
+	Field   string  // "" is the whole secret
+	Select  Select  // how Field is looked up
+	Format  Format  // how a whole secret, list or map becomes bytes
+	Decode  Decode  // applied to a string value
+	Default *Handle // used when the secret or the field is missing
+
+	KeystorePassword *Handle // of FormatPKCS12, which needs one
+}
+
+// Select is the way a field is looked up in a secret's data.
+type Select uint8
+
+// The ways. SelectKey takes the name as one key; SelectPath as a gjson path if
+// no key has that very name; SelectTemplate as a template over the data.
+const (
+	SelectKey Select = iota
+	SelectPath
+	SelectTemplate
+)
+
+// Format is a way to write a whole secret down, for the consumer that it names.
+// What it has no way to write is refused, see package render.
+type Format uint8
+
+// The formats. FormatAuto is raw for one field and json for a whole secret.
+const (
+	FormatAuto         Format = iota
+	FormatRaw                 // the only field, byte by byte
+	FormatJSON                // RFC 8259, sorted
+	FormatYAML                // what readers of YAML 1.1 and 1.2 agree on
+	FormatTOML                // TOML 1.0
+	FormatDotenv              // a .env file: a shell's and the common libraries'
+	FormatDockerEnv           // docker run --env-file
+	FormatSystemdEnv          // EnvironmentFile= of systemd.exec(5)
+	FormatExport              // a file that sh, dash and bash source
+	FormatProperties          // java.util.Properties.load
+	FormatGitHubEnv           // what a step appends to $GITHUB_ENV
+	FormatGitHubOutput        // … and to $GITHUB_OUTPUT
+	FormatPEMBundle           // certificate, chain and private key in one file
+	FormatPKCS12              // the same as a keystore, see Ref.KeystorePassword
+	FormatFiles               // one file per field
+)
+
+// Decode is an encoding to be undone.
+type Decode uint8
+
+// The encodings. DecodeAuto leaves text that does not decode as it is.
+const (
+	DecodeNone Decode = iota
+	DecodeBase64
+	DecodeBase64URL
+	DecodeHex
+	DecodeAuto
+)

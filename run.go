@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretboot/secretboot/bootstrap"
+	"github.com/secretboot/secretboot/bootstrap/declare"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/receipt"
+	"github.com/secretboot/secretboot/bootstrap/vault"
+	"github.com/secretboot/secretboot/process"
+	"github.com/secretboot/secretboot/volume"
+)
+
+// plan prints what would be done, once everything that needs no network and no
+// secret was checked.
+func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		p.Run.Command = args
+	}
+	var ps plan.Problems
+	ps.Add(p.Check())
+	ps.Add(vault.CheckServer(p.Vault))
+	choice, err := vault.Choose(p.Vault, p.Login)
+	ps.Add(err)
+	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
+		p.Login.Method = plan.Set(choice.Method, plan.Origin{Front: "login", At: choice.Why})
+	}
+	p.Reads, p.Computed, err = bootstrap.Reads(p)
+	ps.Add(err)
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	switch output {
+	case "text":
+		return written(plan.Text(a.stdout, p))
+	case "json":
+		return written(plan.JSON(a.stdout, p))
+	}
+	return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be text or json"}
+}
+
+// init delivers and leaves.
+func (a *app) init(cmd *cobra.Command, _ []string) error {
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	var ps plan.Problems
+	for _, e := range p.Env {
+		if e.Origin.Front == (declare.References{}).Name() {
+			a.logger().Warn("init starts no command; this reference is left as it is", slog.String("variable", e.Name))
+			continue
+		}
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: e.Origin, What: "variable " + e.Name, Why: "init starts no command that could have it",
+			Fix: "deliver it as a file, or use run",
+		})
+	}
+	p.Env = nil
+	for _, f := range p.Files {
+		if f.Memfd {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: f.Origin, What: "memfd " + strconv.Quote(f.Path),
+				Why: "init starts no command that could inherit it, and it ends with us", Fix: "leave memfd out, or use run",
+			})
+		}
+	}
+	if p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: p.Sink.Mount.Origin, What: "mount: private",
+			Why: "init starts no command that could see it, and the mount ends with us", Fix: "use mount: shared, or run",
+		})
+	}
+	if len(p.Files)+len(p.Sets) == 0 {
+		ps.Add(&plan.Problem{Code: plan.CodeConfig, What: "init", Why: "no file is declared", Fix: "give -c FILE, -f PATH=REF or -t SRC:PATH"})
+	}
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	held, err := a.bootstrap(cmd.Context(), p, nil, false)
+	if err != nil {
+		return err
+	}
+	if err := held.Release(cmd.Context()); err != nil {
+		return err
+	}
+	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
+	return nil
+}
+
+// run delivers, starts the command and cleans up.
+func (a *app) run(cmd *cobra.Command, args []string) error {
+	a.wrapping = true
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		p.Run.Command = args
+	}
+	if len(p.Run.Command) == 0 {
+		return &plan.Problem{Code: plan.CodeUsage, What: "run", Why: "no command was given", Fix: "put it after --, as in: secretboot run -- ./app"}
+	}
+	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
+		a.logger().Warn("no secret is declared: the command starts without any")
+	}
+	t := &target{run: p.Run, environ: a.environ, log: a.logger()}
+	t.inputs = credentials(p)
+	held, err := a.bootstrap(cmd.Context(), p, t, true)
+	if err != nil {
+		return err
+	}
+	return a.start(cmd.Context(), t, held)
+}
+
+// credentials lists the places of what is for us alone: the inputs of the login
+// that is meant, and what is sent as a header.
+func credentials(p plan.Plan) []plan.Handle {
+	choice, err := vault.Choose(p.Vault, p.Login)
+	if err != nil {
+		return nil // it is reported with all the rest, and no command starts
+	}
+	places := slices.AppendSeq(append(choice.Inputs, p.Vault.HeaderSet), maps.Values(p.Vault.Headers))
+	if choice.Method == "cert" {
+		for _, s := range []plan.Setting[string]{p.Vault.TLS.ClientCert, p.Vault.TLS.ClientKey} {
+			if s.Origin.Front == "environment" {
+				places = append(places, plan.Handle{Kind: plan.HandleEnv, Name: s.Origin.At})
+			}
+		}
+	}
+	return places
+}
+
+// start hands over to the command. Whatever happens, held is closed or released.
+func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error {
+	env, err := t.environment(held)
+	if err != nil {
+		return errors.Join(err, held.Close(ctx))
+	}
+	t.inherit = slices.Sorted(maps.Values(held.Descriptors()))
+	if t.replaces(held) {
+		return a.replace(ctx, t, env, held)
+	}
+	process.Notify(a.signals)
+	code, err := t.supervise(env, a.signals)
+	a.childCode = code
+	closeErr := held.Close(ctx)
+	if err != nil {
+		return errors.Join(err, closeErr)
+	}
+	var left plan.Problems
+	if closeErr != nil {
+		left = problems(closeErr)
+		for _, p := range left {
+			a.report(p)
+		}
+		if code == 0 { // something may be left: that must not look like success
+			a.childCode = int(plan.CodeOwn)
+		}
+	}
+	a.receipt.rewrite(receipt.Ended, a.childCode, left)
+	return nil
+}
+
+// replace turns us into the command; it returns only on failure, and then
+// nothing is left.
+func (a *app) replace(ctx context.Context, t *target, env []string, held *bootstrap.Held) error {
+	if sig := a.pending(); sig != nil {
+		return errors.Join(sig, held.Close(ctx))
+	}
+	err := held.Release(ctx)
+	if err != nil {
+		return err
+	}
+	a.receipt.rewrite(receipt.Delivered, 0, nil)
+	if sig := a.pending(); sig != nil { // to revoke takes a while
+		err = sig
+	} else {
+		err = t.replace(env)
+	}
+	for _, dir := range held.Folders() {
+		err = errors.Join(err, volume.ShredPath(dir, false))
+	}
+	return err
+}
+
+// pending gives a signal that asks us to end and that nobody has heard of yet:
+// the command that replaces us never would.
+func (a *app) pending() error {
+	for len(a.signals) > 0 {
+		if n, ok := (<-a.signals).(syscall.Signal); ok && n != syscall.SIGPIPE {
+			return &interrupted{n}
+		}
+	}
+	return nil
+}
+
+// bootstrap carries out the plan within its deadline.
+func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	a.early()
+	ctx, stop := a.untilSignal(parent)
+	defer stop()
+	if d := p.Timeout.Or(defaultTimeout); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger()}
+	job, err := bootstrap.New(p, a.deps(p, t, private))
+	if err != nil {
+		return nil, err
+	}
+	a.receipt.job = job
+	held, err := job.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop()
+	// Without its record nothing may be used: it is written before the files
+	// are handed over.
+	if err := a.receipt.write(receipt.Delivered, 0, nil); err != nil {
+		return nil, errors.Join(err, held.Close(parent))
+	}
+	var sig *interrupted
+	if errors.As(context.Cause(ctx), &sig) { // it came after the last look
+		return nil, errors.Join(sig, held.Close(parent))
+	}
+	return held, nil
+}
+
+// deps connects the pipeline to the real Vault, sink and process.
+func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
+	log, in := a.logger(), a.input()
+	resolve := func(h plan.Handle) ([]byte, error) { return declare.Resolve(in, h) }
+	d := bootstrap.Deps{Lookup: a.lookup, Resolve: resolve, Log: log}
+	if t != nil {
+		d.Target = t
+	}
+	if p.Receipt.IsSet {
+		d.Receipt = a.receipt.check
+	}
+	if p.TemplateRoot.IsSet {
+		d.Files = func() (bootstrap.FileFunc, error) { return templateFiles(p.TemplateRoot) }
+	}
+	d.Vault = func() (bootstrap.Vault, error) {
+		if p.Vault.Dev.IsSet {
+			return vault.PrepareDev(p.Vault.Dev, log)
+		}
+		return vault.Prepare(vault.Options{
+			Vault: p.Vault, Login: p.Login, Resolve: resolve, Remove: func(h plan.Handle) error { return os.Remove(h.Name) },
+			Proxy: http.ProxyFromEnvironment, Log: log,
+		})
+	}
+	if len(p.Files)+len(p.Sets) > 0 {
+		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, log) }
+	}
+	return d
+}
+
+// openSink opens the folder that was asked for, or chooses one, and those that
+// absolute paths need.
+func (a *app) openSink(p plan.Plan, private bool, log *slog.Logger) (bootstrap.Sink, error) {
+	s := p.Sink
+	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
+	own := s.Mount.Or(plan.MountShared) == plan.MountPrivate
+	if !s.Dir.IsSet && (own || volume.NeedsDir(p.Files, p.Sets)) {
+		var err error
+		if own {
+			o, err = volume.ChoosePrivate(a.lookup)
+		} else {
+			o, err = volume.Choose(a.lookup, private, log)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	o.AllowDisk, o.Log = s.AllowDisk.Or(false), log
+	if own {
+		o.MountSize = s.MountSize.Or(plan.DefaultMountSize)
+	}
+	r, err := volume.OpenRoots(o, p.Files, p.Sets)
+	var problem *plan.Problem
+	if errors.As(err, &problem) && problem.Origin.At == "SECRETBOOT_DIR" {
+		problem.Fix += "; SECRETBOOT_DIR may be that of a secretboot around this one: give --dir"
+	}
+	return r, err
+}
