@@ -114,12 +114,13 @@ func (d *doorway) RoundTrip(r *http.Request) (*http.Response, error) {
 	return d.memory.RoundTrip(r)
 }
 
-// throughDoor makes a client over TLS whose first request does as it is told.
-func throughDoor(t *testing.T, first func(*http.Request) error) (*Client, *doorway) {
+// throughDoor makes a client over TLS whose first request does as it is told,
+// and whose others are answered by h.
+func throughDoor(t *testing.T, first func(*http.Request) error, h handler) (*Client, *doorway) {
 	t.Helper()
 	s := &seen{}
 	c := prepare(t, s, "https://vault.test", nil)
-	d := &doorway{memory: memory{asVault(s, always(200, kvAnswer))}, first: first, start: time.Now()}
+	d := &doorway{memory: memory{asVault(s, h)}, first: first, start: time.Now()}
 	c.http = d
 	return c, d
 }
@@ -142,7 +143,7 @@ func TestFirstConnectionOpens(t *testing.T) {
 		"answered": {func(*http.Request) error { <-time.After(3 * time.Second); return nil }, 3 * time.Second, readers}, // a transport that tells nothing
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c, d := throughDoor(t, tt.first)
+			c, d := throughDoor(t, tt.first, always(200, kvAnswer))
 			readAll(t.Context(), c, func(path string, err error) {
 				if err != nil {
 					t.Errorf("%s %s: %v", name, path, err)
@@ -163,7 +164,7 @@ func TestFirstConnectionHangs(t *testing.T) {
 	signal := errors.New("signal")
 	for name, cause := range map[string]error{"signal": signal, "deadline": nil} {
 		synctest.Test(t, func(t *testing.T) {
-			c, d := throughDoor(t, hangs)
+			c, d := throughDoor(t, hangs, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			if cause != nil {
@@ -184,13 +185,15 @@ func TestFirstConnectionHangs(t *testing.T) {
 					problem(t, err, plan.CodeUnavailable, "until the deadline (1 try)")
 				}
 			})
-			if len(d.at) != 1 {
-				t.Errorf("%s: sent at %v", name, d.at)
+			for _, at := range d.at[1:] { // the end of the first may be seen before one's own
+				if at != time.Second {
+					t.Errorf("%s: sent at %v", name, d.at)
+				}
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) { // a server that never answers costs one try, and the next one goes on
-		c, d := throughDoor(t, hangs)
+		c, d := throughDoor(t, hangs, always(200, kvAnswer))
 		readAll(t.Context(), c, func(path string, err error) {
 			if took := time.Since(d.start); err != nil || took < tryTimeout || took > tryTimeout+firstWait {
 				t.Errorf("%s: %v after %v", path, err, took)

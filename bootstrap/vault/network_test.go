@@ -149,10 +149,12 @@ func TestProxyInBetween(t *testing.T) {
 	}
 	c := prepare(t, &seen{}, "https://vault.invalid:8200", through(proxy))
 	const wants = "vault https://vault.invalid:8200: the proxy in between asks for a login of its own (declared at here); give it in the proxy's address (VAULT_PROXY_ADDR, HTTPS_PROXY), or go around the proxy (NO_PROXY)"
-	_, err := read(t.Context(), c, "secret/app")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := read(ctx, c, "secret/app")
 	problem(t, err, plan.CodeProtocol, wants)
 	s.noCanary(t, err)
-	err = c.Login(t.Context())
+	err = c.Login(ctx)
 	problem(t, err, plan.CodeProtocol, wants)
 	s.noCanary(t, err)
 	if s.count() != 2 || plan.CodeProtocol != 76 {
@@ -164,7 +166,7 @@ func TestProxyInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = free.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), 250*time.Millisecond)
 	defer cancel()
 	err = prepare(t, s, "https://vault.invalid:8200", through("http://"+free.Addr().String())).Login(ctx)
 	problem(t, err, plan.CodeUnavailable, "the proxy in between: connection refused until the deadline")
