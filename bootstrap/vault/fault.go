@@ -63,7 +63,31 @@ func transportFault(err error, sent bool) *fault {
 	return f
 }
 
+// proxyRefusal is a proxy's no to a tunnel.
+type proxyRefusal struct{ status int }
+
+func (p *proxyRefusal) Error() string {
+	return "vault: the proxy refused, status " + strconv.Itoa(p.status)
+}
+
+// proxyFault tells a no that stays one from a proxy that may recover.
+func proxyFault(p *proxyRefusal) *fault {
+	f := &fault{
+		code: plan.CodeProtocol, status: p.status, err: p, server: true, why: "the proxy in between refuses to connect us (status " + strconv.Itoa(p.status) + ")",
+		fix: "check VAULT_PROXY_ADDR and HTTPS_PROXY, or go around the proxy (NO_PROXY)",
+	}
+	switch {
+	case p.status == http.StatusProxyAuthRequired:
+		f.why = "the proxy in between asks for a login of its own"
+		f.fix = "give it in the proxy's address (VAULT_PROXY_ADDR, HTTPS_PROXY), or go around the proxy (NO_PROXY)"
+	case p.status >= 500 || p.status == http.StatusTooManyRequests:
+		f.code, f.passing = plan.CodeUnavailable, true
+	}
+	return f
+}
+
 func classify(err error, sent bool) *fault {
+	var refusal *proxyRefusal
 	f := &fault{code: plan.CodeUnavailable, why: "no answer", passing: true, ambiguous: sent, err: err}
 	var dns *net.DNSError
 	var netErr net.Error
@@ -73,11 +97,8 @@ func classify(err error, sent bool) *fault {
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it leaves HTTP", fix: "check the address", err: err}
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return &fault{code: plan.CodeProtocol, why: "the server speaks http, not https", fix: "check the scheme in VAULT_ADDR", err: err}
-	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
-		return &fault{
-			code: plan.CodeProtocol, why: "the proxy in between asks for a login of its own", err: err,
-			fix: "give it in the proxy's address (VAULT_PROXY_ADDR, HTTPS_PROXY), or go around the proxy (NO_PROXY)",
-		}
+	case errors.As(err, &refusal):
+		return proxyFault(refusal)
 	case notHTTP(err):
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it is no HTTP", fix: "check the address and its port", err: err}
 	case isTLS(err):

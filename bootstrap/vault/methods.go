@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"log/slog"
+	"net/url"
 	"strings"
 
 	"github.com/secretboot/secretboot/bootstrap/identity"
@@ -211,9 +212,10 @@ func newCert(in inputs) (login, error) {
 		return members, nil
 	}
 	out := certLogin{postLogin: p}
-	if a := in.options.Vault.Address; strings.HasPrefix(a.Value, "http:") {
+	a := in.options.Vault.Address
+	if u, err := url.Parse(a.Value); err == nil && u.Scheme != "https" {
 		return nil, &plan.Problem{
-			Code: plan.CodeConfig, Origin: a.Origin, What: "login cert", Why: "a client certificate needs TLS, and the address is http", Fix: "give an https address",
+			Code: plan.CodeConfig, Origin: a.Origin, What: "login cert", Why: "a client certificate needs TLS, and the address is " + u.Scheme, Fix: "give an https address",
 		}
 	}
 	if in.by["certificate"] == nil {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,14 +145,14 @@ func (c *Client) ended(ctx context.Context, f, last *fault, tries int) error {
 	if f.whole != nil {
 		return f.whole
 	}
-	why := f.why
+	err := f.err
 	if last != nil && f.cut {
-		why = last.why
+		f = last
 	}
 	return &plan.Problem{
 		Code: plan.CodeUnavailable, Origin: c.address, What: "vault " + c.name,
-		Why: why + " until the deadline (" + strconv.Itoa(tries) + plural(tries, " try)", " tries)"),
-		Fix: "see that Vault is up, unsealed and reachable from here, or raise --timeout", Err: f.err,
+		Why: f.why + " until the deadline (" + strconv.Itoa(tries) + plural(tries, " try)", " tries)"),
+		Fix: cmp.Or(f.fix, "see that Vault is up, unsealed and reachable from here, or raise --timeout"), Err: err,
 	}
 }
 
@@ -200,6 +201,7 @@ func (c *Client) enter(ctx context.Context) (leave func(), f *fault) {
 		leave()
 		return nil, &fault{
 			code: plan.CodeUnavailable, why: "the rate limit of our own (vault.rate_limit, VAULT_RATE_LIMIT) left no time for a request", late: true, cut: true, err: err,
+			fix: "raise it, or --timeout",
 		}
 	}
 	return leave, nil

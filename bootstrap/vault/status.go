@@ -117,6 +117,8 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 		f.code, f.why = plan.CodeMissing, "there is nothing at this path"
 	case http.StatusMethodNotAllowed:
 		f.code, f.why = plan.CodeConfig, "the path does not support this operation"
+	case http.StatusProxyAuthRequired:
+		return proxyFault(&proxyRefusal{resp.StatusCode})
 	case http.StatusRequestTimeout:
 		f.code, f.why, f.passing, f.ambiguous = plan.CodeUnavailable, "the request took too long for the server ("+status+")", true, true
 	case http.StatusTooManyRequests:
@@ -129,7 +131,7 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 		f.code, f.why, f.passing = plan.CodeUnavailable, "the proxy in front of Vault has no answer ("+status+")", true
 		f.ambiguous = !r.gateway // it does not say whether Vault broke off before or after it had the request
 	default:
-		if f.says("certificate has expired or is not yet valid") { // of a client; Vault calls that its own failure
+		if r.login && f.says("certificate has expired or is not yet valid") { // of a client; Vault calls that its own failure
 			f.code, f.why, f.fix = plan.CodeDenied, "the client certificate has expired or is not valid yet", "renew it, and check the clocks"
 			return f
 		}

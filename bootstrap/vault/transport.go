@@ -89,7 +89,13 @@ func (c *Client) setTransport(o Options, own *keyPair) error {
 		MaxConnsPerHost: n, MaxIdleConnsPerHost: n, MaxIdleConns: n,
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
-		DisableCompression:     true, // Vault does not compress, and a small answer must not become a large one
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &proxyRefusal{resp.StatusCode}
+		},
+		DisableCompression: true, // Vault does not compress, and a small answer must not become a large one
 	}
 	if path, ok := strings.CutPrefix(o.Vault.Address.Or(""), "unix://"); ok {
 		t.Proxy = nil

@@ -126,6 +126,9 @@ func Prepare(o Options) (*Client, error) {
 	}
 	ps.Add(c.setAddress(o.Vault.Address))
 	ps.Add(c.setHeaders(o.Vault, o.Resolve))
+	if c.headers.Get(headerCorrelation) != "" {
+		c.correlation = "" // it is the user's, and he knows it
+	}
 	how, err := chooseLogin(o)
 	ps.Add(err)
 	c.login = how

@@ -147,7 +147,7 @@ func (c *Client) httpRequest(ctx context.Context, r request, at *url.URL, body [
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", "secretboot")
 	}
-	if req.Header.Get(headerCorrelation) == "" {
+	if c.correlation != "" {
 		req.Header.Set(headerCorrelation, c.correlation)
 	}
 	c.identify(req.Header, r)
