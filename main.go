@@ -17,9 +17,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +48,7 @@ func main() {
 	// no core of it is written (prctl(2)); the command gets that right back.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	a := &app{
-		signals: signals, stdout: &output{to: os.Stdout}, stderr: os.Stderr, environ: os.Environ(),
+		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text",
 	}
 	os.Exit(a.main(os.Args[1:]))
@@ -96,6 +98,50 @@ func (o *output) Write(b []byte) (int, error) {
 		o.err = err
 	}
 	return n, err
+}
+
+// patient is standard error. A pipe that nobody reads may hold us for a moment
+// and not for ever: what is said on the way out must not keep secrets where they
+// are.
+type patient struct {
+	mu   sync.Mutex
+	to   *os.File
+	full bool
+}
+
+// patience is how long one line waits for room in a pipe.
+const patience = time.Second
+
+func (p *patient) Write(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// A pipe with room takes so much without waiting (pipe(7), PIPE_BUF).
+	for part := range slices.Chunk(b, 4096) {
+		if !p.room() {
+			return n, os.ErrDeadlineExceeded
+		}
+		wrote, err := p.to.Write(part)
+		if n += wrote; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// room waits until something can be written; once that took too long, only
+// until somebody has read.
+func (p *patient) room() bool {
+	wait := int(patience.Milliseconds())
+	if p.full {
+		wait = 0
+	}
+	fds := []unix.PollFd{{Fd: int32(p.to.Fd()), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds, wait)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Poll(fds, wait)
+	}
+	p.full = err == nil && n == 0
+	return !p.full
 }
 
 // problems gives err as at least one problem. What cobra says of a command

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +23,7 @@ type receipts struct {
 	path    plan.Setting[string] // not set: none is wanted
 	started time.Time
 	job     *bootstrap.Job
+	folders []string // that secrets are delivered to, as far as they are known
 	log     *slog.Logger
 }
 
@@ -31,11 +35,38 @@ func (r *receipts) check() error {
 		return r.problem(plan.CodeConfig, "there is something else than a file", errors.New("not a regular file"))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return r.problem(plan.CodeConfig, plan.PathCause(err), err)
+	case err == nil && !isReceipt(r.path.Value):
+		return r.problem(plan.CodeConfig, "there is a file that is no receipt", fs.ErrExist)
+	}
+	for dir := filepath.Dir(r.path.Value); ; dir = filepath.Dir(dir) {
+		if slices.Contains(r.folders, dir) || dir != "/" && hasMarker(dir) {
+			return r.problem(plan.CodeConfig, "it is in a folder of secrets", errors.New("in the sink"))
+		}
+		if dir == "/" || dir == "." {
+			break
+		}
 	}
 	if err := unix.Access(filepath.Dir(r.path.Value), unix.W_OK|unix.X_OK); err != nil {
 		return r.problem(plan.CodeConfig, "its folder: "+plan.PathCause(err), err)
 	}
 	return nil
+}
+
+// isReceipt reports whether a file is one that we wrote, which may be replaced.
+func isReceipt(path string) bool {
+	f, err := openInput(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 256))
+	return err == nil && (len(head) == 0 || bytes.Contains(head, []byte(`"program": "secretboot `)))
+}
+
+// hasMarker reports whether secretboot delivers to a folder.
+func hasMarker(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "..secretboot"))
+	return err == nil
 }
 
 func (r *receipts) problem(code plan.Code, why string, err error) error {
@@ -84,7 +115,11 @@ func replaceFile(path string, text []byte) (err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
+	// A umask may have taken our own bits.
 	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o600)); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -221,7 +222,7 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger()}
+	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger(), folders: foldersOf(p)}
 	job, err := bootstrap.New(p, a.deps(p, t, private))
 	if err != nil {
 		return nil, err
@@ -244,6 +245,20 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 	return held, nil
 }
 
+// foldersOf lists the folders that a plan names for secrets.
+func foldersOf(p plan.Plan) []string {
+	var dirs []string
+	if p.Sink.Dir.IsSet {
+		dirs = append(dirs, filepath.Clean(p.Sink.Dir.Value))
+	}
+	for _, f := range p.Files {
+		if filepath.IsAbs(f.Path) {
+			dirs = append(dirs, filepath.Dir(filepath.Clean(f.Path)))
+		}
+	}
+	return dirs
+}
+
 // deps connects the pipeline to the real Vault, sink and process.
 func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 	log, in := a.logger(), a.input()
@@ -263,7 +278,7 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 			return vault.PrepareDev(p.Vault.Dev, log)
 		}
 		return vault.Prepare(vault.Options{
-			Vault: p.Vault, Login: p.Login, Resolve: resolve, Remove: func(h plan.Handle) error { return os.Remove(h.Name) },
+			Vault: p.Vault, Login: p.Login, Resolve: resolve, Remove: func(h plan.Handle) error { return removeFile(h.Name) },
 			Proxy: http.ProxyFromEnvironment, Log: log,
 		})
 	}
@@ -271,6 +286,20 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, log) }
 	}
 	return d
+}
+
+// removeFile removes a file under the name that was given, and, where that is a
+// link, what it leads to.
+func removeFile(name string) error {
+	target, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return err
+	}
+	err = os.Remove(target)
+	if target != filepath.Clean(name) {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // openSink opens the folder that was asked for, or chooses one, and those that

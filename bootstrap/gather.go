@@ -284,6 +284,9 @@ func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output
 	}
 	if it.set != nil || it.envSet != nil {
 		outs, err := it.many(ans.Secret)
+		if err == nil && len(outs) == 0 {
+			j.deps.Log.Warn("this secret gives nothing: it has no field that is wanted", slog.String("declared", it.origin.String()))
+		}
 		return outs, nil, err
 	}
 	means, err := j.means(it)

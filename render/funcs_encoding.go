@@ -115,6 +115,9 @@ func parseYAML(r *run, s string) (any, error) {
 	if len(s) > maxYAML {
 		return nil, tooMuch("the YAML text is larger than 1 MiB")
 	}
+	if nestedYAML(s) {
+		return nil, tooMuch("the YAML text is nested more than 200 levels deep")
+	}
 	file, err := parser.ParseBytes([]byte(s), 0)
 	if err != nil {
 		return nil, badData("the value is not YAML", "")
@@ -131,6 +134,37 @@ func parseYAML(r *run, s string) (any, error) {
 		return nil, badData("the value is not YAML", "")
 	}
 	return v, r.inspect(v, 0)
+}
+
+// nestedYAML reports whether a text may be nested deeper than the parser, which
+// calls itself for each level and copies what it has, could bear. It looks at
+// brackets and at what a line begins with, and sees rather too much than too
+// little: a bracket in a text counts.
+func nestedYAML(s string) bool {
+	const most = 200
+	depth := 0
+	for line := range strings.Lines(s) {
+		lead := 0
+		for rest := strings.TrimLeft(line, " "); len(rest) > 1 && (rest[0] == '-' || rest[0] == '?' || rest[0] == ':') && rest[1] == ' '; lead++ {
+			rest = strings.TrimLeft(rest[2:], " ")
+		}
+		if lead > most || len(line)-len(strings.TrimLeft(line, " ")) > 10*most {
+			return true
+		}
+		for i := range len(line) {
+			switch line[i] {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth--
+			}
+			if depth > most {
+				return true
+			}
+		}
+		depth = max(depth, 0)
+	}
+	return false
 }
 
 type aliases struct{ n int }

@@ -16,7 +16,7 @@ func standardFunctions() []*function {
 		{name: "not", builtin: true},
 		{name: "print", fn: func(args ...any) string { return fmt.Sprint(args...) }},
 		{name: "println", fn: func(args ...any) string { return fmt.Sprintln(args...) }},
-		{name: "printf", fn: printf},
+		{name: "printf", guard: guardPrintf, fn: printf},
 		{name: "html", fn: template.HTMLEscaper},
 		{name: "js", fn: template.JSEscaper},
 		{name: "urlquery", fn: template.URLQueryEscaper},

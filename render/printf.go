@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +28,25 @@ func printf(format string, args ...any) (string, error) {
 			"check the number of values, and the verbs: %s for text, %d for a whole number, %v for all")
 	}
 	return fmt.Sprintf(format, values...), nil
+}
+
+// guardPrintf bounds the result: each verb may show the largest of the values,
+// as wide as the format says. A format has few digits that are no width.
+func guardPrintf(args []any) int {
+	format, _ := args[0].(string)
+	largest, width := 64, 0
+	for _, arg := range args[1:] {
+		largest = max(largest, size(arg))
+	}
+	for field := range strings.FieldsFuncSeq(format, func(r rune) bool { return r < '0' || r > '9' }) {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return maxOutput + 1
+		}
+		width += min(n, maxOutput)
+	}
+	const escaped = 4 // of %q and %x
+	return min(maxOutput+1, len(format)+width+times(strings.Count(format, "%"), escaped*largest))
 }
 
 // blank gives a value of the same kind without text in it.

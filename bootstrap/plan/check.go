@@ -17,6 +17,9 @@ import (
 // (the names inside a FileSet or an EnvSet) is checked again after reading.
 func (p *Plan) Check() error {
 	c := checker{plan: p, byPath: map[string]int{}}
+	if m := c.plan.Sink.MountSize; m.IsSet && c.plan.Sink.Mount.Or(MountShared) != MountPrivate {
+		c.fail(m.Origin, "mount_size", "only a private mount has a size of its own", "add mount: private, or leave it out")
+	}
 	c.files()
 	c.sets()
 	c.folders()
@@ -56,10 +59,18 @@ func (c *checker) files() {
 		case f.Memfd:
 		case f.MemfdEnv != "":
 			c.fail(f.Origin, what, "a variable is for a memfd", "add memfd: true, or leave env out")
+		case c.outsidePrivate(f.Path):
+			c.fail(f.Origin, what, "it would be outside of the private mount, where others see it", "give it a path below dir, or leave mount: private out")
 		default:
 			c.claim(place{path: c.locate(f.Path), name: f.Path, origin: f.Origin})
 		}
 	}
+}
+
+// outsidePrivate reports whether a path is not on the mount that was asked for.
+func (c *checker) outsidePrivate(p string) bool {
+	dir := path.Clean(c.plan.Sink.Dir.Or("")) + "/"
+	return c.plan.Sink.Mount.Or(MountShared) == MountPrivate && path.IsAbs(p) && !strings.HasPrefix(path.Clean(p), dir)
 }
 
 func (c *checker) sets() {
@@ -168,22 +179,6 @@ func (c *checker) ref(r *Ref, from Origin, what string) {
 	}
 }
 
-// isDangerous knows the variables by which whoever sets them has his own code
-// run: the dynamic linker's (ld.so(8), secure-execution mode), those of shells
-// and of common interpreters.
-func isDangerous(name string) bool {
-	for _, prefix := range []string{"LD_", "DYLD_", "BASH_FUNC_", "GIT_CONFIG_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return slices.Contains([]string{
-		"PATH", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "ZDOTDIR", "GLIBC_TUNABLES", "GCONV_PATH", "HOSTALIASES", "LOCPATH", "MALLOC_TRACE", "NLSPATH",
-		"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PERL5LIB", "PERL5OPT", "PERLLIB", "RUBYLIB", "RUBYOPT", "NODE_OPTIONS", "NODE_PATH",
-		"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH", "PHPRC", "PHP_INI_SCAN_DIR", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH", "EDITOR", "PAGER", "BROWSER",
-	}, name)
-}
-
 func (c *checker) env() {
 	seen := map[string]Origin{}
 	for _, e := range c.plan.Env {
@@ -198,7 +193,7 @@ func (c *checker) env() {
 		case strings.HasPrefix(e.Name, "SECRETBOOT_"):
 			c.fail(e.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
 		case isDangerous(e.Name) && !c.plan.Run.DangerousEnv.Or(false):
-			c.fail(e.Origin, what, "it changes which code programs run, and whoever writes the secret would decide it", "give it another name, or set run.dangerous_env (--dangerous-env)")
+			c.fail(e.Origin, what, whyDangerous, fixDangerous)
 		case twice:
 			c.fail(e.Origin, what, "the same variable is declared at "+first.String(), "keep one of the two")
 		default:
@@ -207,7 +202,11 @@ func (c *checker) env() {
 	}
 	c.memfds(seen)
 	for _, s := range c.plan.EnvSets {
-		c.ref(&s.Ref, s.Origin, fmt.Sprintf("variables with prefix %q", s.Prefix))
+		what := fmt.Sprintf("variables with prefix %q", s.Prefix)
+		c.ref(&s.Ref, s.Origin, what)
+		if strings.Trim(s.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || s.Prefix != "" && strings.Contains("0123456789", s.Prefix[:1]) {
+			c.fail(s.Origin, what, "no name of a variable can begin so", "use letters, digits and _, and no digit first")
+		}
 	}
 }
 
@@ -223,6 +222,8 @@ func (c *checker) memfds(seen map[string]Origin) {
 		switch {
 		case strings.ContainsAny(name, "=\x00 \t\r\n"):
 			c.fail(f.Origin, what, "a name cannot have =, NUL or white space in it", "")
+		case isDangerous(name) && !c.plan.Run.DangerousEnv.Or(false):
+			c.fail(f.Origin, what, whyDangerous, fixDangerous)
 		case strings.HasPrefix(f.MemfdEnv, "SECRETBOOT_"):
 			c.fail(f.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
 		case twice:

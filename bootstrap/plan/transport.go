@@ -85,6 +85,7 @@ func CheckHeader(name string) error {
 	}
 	reserved := []string{
 		"host", "content-length", "transfer-encoding", "connection",
+		"idempotency-key", "x-idempotency-key", // net/http repeats what has one
 		"x-vault-token", "x-vault-namespace", "x-vault-request",
 	}
 	if slices.Contains(reserved, strings.ToLower(name)) {

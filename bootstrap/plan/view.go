@@ -225,15 +225,24 @@ func showParam(name, text string) string {
 	return text
 }
 
+// showURL leaves out what may be a credential: the user, who may be an API key,
+// and the query.
 func showURL(s string) string {
-	if !strings.Contains(s, "@") {
+	if !strings.ContainsAny(s, "@?#") {
 		return s
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
+	if err != nil || u.Host == "" {
 		return "not shown: it may hold a password"
 	}
-	return u.Redacted()
+	if u.User != nil {
+		u.User = url.User("xxxxx")
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "xxxxx"
+	}
+	u.Fragment = ""
+	return u.String()
 }
 
 // viewReads lists the plan's reads and those of its references, each request

@@ -54,7 +54,12 @@ var (
 	errNotUTF8  = errors.New("it is not valid UTF-8")
 	errNotJSON  = errors.New("it is not JSON")
 	errTrailing = errors.New("something follows the JSON value")
+	errTooMany  = errors.New("it has more than 250,000 values")
 )
+
+// maxValues bounds the values in an answer: each costs up to a hundred bytes of
+// memory, however short it is in JSON.
+const maxValues = 250_000
 
 // decode reads one JSON object and nothing else. Numbers keep their text.
 // Invalid UTF-8 is refused because encoding/json would replace it silently and
@@ -62,6 +67,9 @@ var (
 func decode(body []byte) (*answer, error) {
 	if !utf8.Valid(body) || loneSurrogate(body) {
 		return nil, errNotUTF8
+	}
+	if valuesIn(body) > maxValues {
+		return nil, errTooMany
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
@@ -73,6 +81,23 @@ func decode(body []byte) (*answer, error) {
 		return nil, errTrailing
 	}
 	return a, nil
+}
+
+// valuesIn counts the values of a JSON text, at least; the name of a member
+// counts as one.
+func valuesIn(body []byte) (n int) {
+	quoted := false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == ':' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 // loneSurrogate reports whether an escape in the JSON is half of a pair

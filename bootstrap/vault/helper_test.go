@@ -35,8 +35,12 @@ const (
 	noHandler     = `{"errors":["no handler for route \"` + canary + `\". route entry not found."]}`
 )
 
-// refuse answers with an error status and a body.
+// refuse answers with an error status and a body. Where Vault itself would say
+// that it cannot now, no body stands for its usual one.
 func refuse(w http.ResponseWriter, status int, body string) {
+	if body == "" && status >= http.StatusTooManyRequests {
+		body = missingAnswer
+	}
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body)
 }

@@ -23,7 +23,7 @@ func (c *Client) redirect(from *url.URL, resp *http.Response) (*url.URL, bool) {
 	}
 	location := resp.Header.Get("Location")
 	to, err := from.Parse(location)
-	if err != nil || location == "" || to.User != nil || to.Path != from.Path || to.RawQuery != from.RawQuery {
+	if err != nil || location == "" || !plainHost(to.Host) || to.User != nil || to.Path != from.Path || to.RawQuery != from.RawQuery {
 		return nil, false
 	}
 	upgrade := from.Scheme == "http" && to.Scheme == "https"
@@ -33,6 +33,14 @@ func (c *Client) redirect(from *url.URL, resp *http.Response) (*url.URL, bool) {
 	same := hostPort(to) == hostPort(from) ||
 		upgrade && strings.EqualFold(to.Hostname(), from.Hostname()) && strings.HasSuffix(hostPort(from), ":80") && strings.HasSuffix(hostPort(to), ":443")
 	return to, same || listed(to, c.redirects)
+}
+
+// plainHost reports whether a host is compared as it will be dialled: net/http
+// dials the IDNA form of a name, so that one with other letters in it may be
+// another host than it looks (U+0130 is an i in lower case, and no i in DNS).
+func plainHost(host string) bool {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
+	return strings.Trim(host, plain) == "" && host != ""
 }
 
 // hostPort gives the host in lower case with its port, the scheme's own when

@@ -40,6 +40,13 @@ func TestRedirectDecision(t *testing.T) {
 		{"https://vault.test:8200/v1/a", "http://vault.test:8200/v1/a", false},
 		{"https://vault.test/v1/a", "http://standby.test/v1/a", false},
 
+		// A name that is dialled as another one than it looks: U+0130 is an i in
+		// lower case and no i in DNS.
+		{"https://vault.internal:8200/v1/a", "https://vault.\u0130nternal:8200/v1/a", false},
+		{"https://vault.internal:8200/v1/a", "https://vault.%C4%B0nternal:8200/v1/a", false},
+		{"https://vault.test/v1/a", "https://\uff53tandby.test/v1/a", false},
+		{"https://vault.test/v1/a", "https://a.w\u0130ld.test/v1/a", false},
+
 		// Another host must be listed.
 		{"https://vault.test/v1/a", "https://other.test/v1/a", false},
 		{"https://vault.test/v1/a", "//other.test/v1/a", false},

@@ -139,6 +139,14 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 		f.passing = resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented
 		f.ambiguous = f.passing
 	}
+	if f.passing && (f.answer == nil || !isJSON(resp)) {
+		// A proxy says the same when it had no server to ask and when the server
+		// broke off with the request in its hands.
+		if f.status != http.StatusBadGateway { // which nobody else gives
+			f.why = "something in between that is not Vault answered (" + status + ")" + whose(resp)
+		}
+		f.ambiguous = f.ambiguous || !r.gateway
+	}
 	if f.passing {
 		f.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}

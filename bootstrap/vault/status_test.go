@@ -232,7 +232,7 @@ func TestRetryAfterBeyondTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := inMemory(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3600")
-			w.WriteHeader(http.StatusTooManyRequests)
+			refuse(w, http.StatusTooManyRequests, "")
 		}, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -276,7 +276,7 @@ func TestLastRealCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := inMemory(t, func(n int, w http.ResponseWriter, r *http.Request) {
 			if n == 1 {
-				w.WriteHeader(http.StatusServiceUnavailable)
+				refuse(w, http.StatusServiceUnavailable, "")
 				return
 			}
 			<-r.Context().Done()

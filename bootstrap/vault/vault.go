@@ -125,6 +125,13 @@ func Prepare(o Options) (*Client, error) {
 		c.rate = rate.NewLimiter(rate.Limit(r.Value.PerSecond), r.Value.Burst)
 	}
 	ps.Add(c.setAddress(o.Vault.Address))
+	for _, ns := range []plan.Setting[string]{o.Vault.Namespace, o.Login.Namespace} {
+		if !sendable([]byte(ns.Value)) {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: ns.Origin, What: "the namespace", Why: "has a space, a line break or another unprintable character in it", Fix: "give its path alone",
+			})
+		}
+	}
 	ps.Add(c.setHeaders(o.Vault, o.Resolve))
 	if c.headers.Get(headerCorrelation) != "" {
 		c.correlation = "" // it is the user's, and he knows it

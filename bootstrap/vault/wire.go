@@ -152,10 +152,11 @@ func (c *Client) httpRequest(ctx context.Context, r request, at *url.URL, body [
 	}
 	c.identify(req.Header, r)
 	if body == nil {
-		if r.once && method == http.MethodGet {
-			// net/http sends a GET again by itself when a kept-alive connection
-			// breaks before the answer. It does not when there is a body that it
-			// cannot get a second time; an empty one changes nothing on the wire.
+		if r.once {
+			// net/http sends a GET, or what has an idempotency key, again by itself
+			// when a kept-alive connection breaks before the answer. It does not when
+			// there is a body that it cannot get a second time; an empty one changes
+			// nothing on the wire.
 			req.Body = io.NopCloser(strings.NewReader(""))
 		}
 		return req
