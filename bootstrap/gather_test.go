@@ -269,3 +269,22 @@ func TestKeystorePassword(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestTooManyFields: whoever writes a secret must not decide how many files or
+// variables there are.
+func TestTooManyFields(t *testing.T) {
+	w := newWorld()
+	many := map[string]any{}
+	for i := range 10_001 {
+		many[fmt.Sprintf("f%d", i)] = "x"
+	}
+	w.secrets["many"] = many
+	job, err := bootstrap.New(plan.Plan{Sets: []plan.FileSet{setOf("d", "many")}}, w.deps(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = job.Run(t.Context())
+	if plan.CodeOf(err) != plan.CodeData || !strings.Contains(err.Error(), "more than 10000 fields") || len(w.files) != 0 {
+		t.Errorf("%v, %d files", err, len(w.files))
+	}
+}

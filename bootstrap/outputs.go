@@ -18,11 +18,21 @@ func (it item) one(v secret.Value) output {
 	return output{file: *it.file, content: v, origin: it.origin}
 }
 
+// maxFields bounds what one declaration can make of a secret: whoever writes the
+// secret decides how many fields it has.
+const maxFields = 10_000
+
 // many is the outputs of a set: one per field.
 func (it item) many(s secret.Secret) ([]output, error) {
 	fields, err := render.Fields(*it.ref, s, it.origin)
 	if err != nil {
 		return nil, err
+	}
+	if len(fields) > maxFields {
+		return nil, &plan.Problem{
+			Code: plan.CodeData, Origin: it.origin, What: "secret " + it.ref.Read.Path,
+			Why: "it has more than " + strconv.Itoa(maxFields) + " fields", Fix: "deliver it as one file, with format: json",
+		}
 	}
 	var outs []output
 	for name, v := range fields {

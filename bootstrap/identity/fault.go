@@ -53,12 +53,13 @@ func (c call) noAnswer(err error) *fault {
 	var dns *net.DNSError
 	var netErr net.Error
 	var record tls.RecordHeaderError
+	tlsWhy, isTLS := TLSCause(err)
 	switch {
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return c.foreign("is plain http")
-	case isTLS(err):
+	case isTLS:
 		return &fault{
-			code: plan.CodeProtocol, why: tlsWhy(err),
+			code: plan.CodeProtocol, why: tlsWhy,
 			fix: "check the address, and that this image knows the authority of a proxy in between",
 		}
 	case strings.Contains(err.Error(), "malformed HTTP"):
@@ -136,27 +137,28 @@ func retryAfter(h http.Header) time.Duration {
 	return min(time.Duration(min(s, 3600))*time.Second, maxRetryAfter)
 }
 
-func isTLS(err error) bool {
+// TLSCause tells in words why a TLS handshake failed; ok is false for an error
+// that is none of a handshake's. Vault's client says it in the same words.
+func TLSCause(err error) (why string, ok bool) {
 	var verify *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert *net.OpError // crypto/tls wraps an alert so
-	return errors.As(err, &verify) || errors.As(err, &record) ||
-		(errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"))
-}
-
-func tlsWhy(err error) string {
+	if !errors.As(err, &verify) && !errors.As(err, &record) &&
+		(!errors.As(err, &alert) || alert.Op != "remote error" && alert.Op != "local error") {
+		return "", false
+	}
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &unknown):
-		return "the server's certificate is signed by an authority that we do not know"
+		return "the server's certificate is signed by an authority that we do not know", true
 	case errors.As(err, &name):
-		return "the server's certificate is for another name"
+		return "the server's certificate is for another name", true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the server's certificate has expired or is not valid yet"
+		return "the server's certificate has expired or is not valid yet", true
 	}
-	return "the TLS handshake failed"
+	return "the TLS handshake failed", true
 }
 
 // unfit tells why a URL cannot be asked, "" when it can. A credential goes to a

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/secretboot/secretboot/bootstrap/identity"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
@@ -92,6 +92,7 @@ func classify(err error, sent bool) *fault {
 	var dns *net.DNSError
 	var netErr net.Error
 	var record tls.RecordHeaderError
+	tlsWhy, isTLS := identity.TLSCause(err)
 	switch {
 	case errors.Is(err, errSwitched):
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it leaves HTTP", fix: "check the address", err: err}
@@ -101,9 +102,9 @@ func classify(err error, sent bool) *fault {
 		return proxyFault(refusal)
 	case notHTTP(err):
 		return &fault{code: plan.CodeProtocol, why: "the answer is not Vault's: it is no HTTP", fix: "check the address and its port", err: err}
-	case isTLS(err):
+	case isTLS:
 		return &fault{
-			code: plan.CodeProtocol, why: tlsWhy(err), err: err,
+			code: plan.CodeProtocol, why: tlsWhy, err: err,
 			fix: "check VAULT_ADDR, VAULT_CACERT and VAULT_TLS_SERVER_NAME",
 		}
 	case errors.As(err, &dns):
@@ -132,29 +133,6 @@ func notHTTP(err error) bool {
 		}
 	}
 	return false
-}
-
-func isTLS(err error) bool {
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert *net.OpError // crypto/tls wraps an alert so
-	return errors.As(err, &verify) || errors.As(err, &record) ||
-		(errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"))
-}
-
-func tlsWhy(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, &unknown):
-		return "the server's certificate is signed by an authority that we do not know"
-	case errors.As(err, &name):
-		return "the server's certificate is for another name"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the server's certificate has expired or is not valid yet"
-	}
-	return "the TLS handshake failed"
 }
 
 // bodyFault classifies an answer that broke off or was too large.
