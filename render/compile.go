@@ -35,7 +35,7 @@ type site struct {
 	at     string // line:column
 	expr   string
 	fn     *function // nil for printing and for range
-	orElse bool      // of a range: it has an else branch
+	orElse bool      // of a range, or of what is tested: it has an else branch
 }
 
 // Language is the functions that templates may call. To make it costs more than

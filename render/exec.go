@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"text/template"
 
+	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
@@ -81,7 +82,11 @@ func (r *run) fail(id int, err error) error {
 }
 
 func (r *run) call(id int, args []any) (any, error) {
-	v, err := r.p.sites[id].fn.call(r, args)
+	s := r.p.sites[id]
+	v, err := s.fn.call(r, args)
+	if s.orElse && s.fn.asks() && plan.CodeOf(err) == plan.CodeMissing && err != nil {
+		return nil, nil // the template says what to do without it
+	}
 	if err != nil {
 		return nil, r.fail(id, err)
 	}

@@ -32,6 +32,9 @@ type function struct {
 	builtin bool // text/template's own: and, or, not; left to it
 }
 
+// asks reports whether the function reads a secret or a list of them.
+func (f *function) asks() bool { return f.name == "secret" || f.name == "secrets" }
+
 // call checks the arguments, converts them and calls. A panic is an error.
 func (f *function) call(r *run, args []any) (any, error) {
 	in, err := f.bind(r, args)

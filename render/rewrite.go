@@ -29,6 +29,7 @@ type compiler struct {
 	trees    map[string]*parse.Tree
 	tree     *parse.Tree // the one being walked
 	seen     map[string]bool
+	tested   *parse.CommandNode // its result decides between a branch and its else
 	problems plan.Problems
 }
 
@@ -78,6 +79,9 @@ func (c *compiler) node(n parse.Node) {
 }
 
 func (c *compiler) branch(n *parse.BranchNode) {
+	if last := len(n.Pipe.Cmds) - 1; n.ElseList != nil && last >= 0 {
+		c.tested = n.Pipe.Cmds[last]
+	}
 	c.pipe(n.Pipe)
 	c.list(n.List)
 	c.list(n.ElseList)
@@ -97,7 +101,7 @@ func (c *compiler) pipe(p *parse.PipeNode) {
 // command before it.
 func (c *compiler) command(cmd *parse.CommandNode, piped bool) {
 	id, isCall := cmd.Args[0].(*parse.IdentifierNode)
-	s := site{expr: cmd.String()}
+	s := site{expr: cmd.String(), orElse: cmd == c.tested}
 	for i, arg := range cmd.Args {
 		if i > 0 || !isCall {
 			cmd.Args[i] = c.operand(arg)
