@@ -64,7 +64,7 @@ bench: build vault
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; GO='$(GO)' sh .ci/fuzz $$pkg $$f $(FUZZTIME) || exit 1; \
 	  done; done
 
 test-long: test
