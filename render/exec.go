@@ -84,10 +84,11 @@ func (r *run) fail(id int, err error) error {
 func (r *run) call(id int, args []any) (any, error) {
 	s := r.p.sites[id]
 	v, err := s.fn.call(r, args)
-	if s.orElse && s.fn.asks() && plan.CodeOf(err) == plan.CodeMissing && err != nil {
-		return nil, nil // the template says what to do without it
-	}
-	if err != nil {
+	absent := err != nil && plan.CodeOf(err) == plan.CodeMissing && s.fn.asks()
+	switch {
+	case absent && s.orElse: // the template says what to do without it
+		return nil, nil
+	case err != nil:
 		return nil, r.fail(id, err)
 	}
 	return v, nil
