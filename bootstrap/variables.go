@@ -23,19 +23,13 @@ func variable(s *plan.EnvSet, field string) (name string, ok bool, err error) {
 		field = strings.ToUpper(field)
 	}
 	name = s.Prefix + field
-	if !isVariable(name) {
+	if plan.NotVariable(name) != "" {
 		return "", false, &plan.Problem{
 			Code: plan.CodeData, Origin: s.Origin, What: fmt.Sprintf("variable %q", name), Why: "the field's name makes no name of a variable",
 			Fix: "list the fields that are wanted in allow, and declare this one by itself under another name",
 		}
 	}
 	return name, true, nil
-}
-
-// isVariable reports whether every shell can name the variable (POSIX, XBD 8.1).
-func isVariable(name string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-	return name != "" && strings.Trim(name, letters+"0123456789") == "" && strings.Contains(letters, name[:1])
 }
 
 // settle carries out what sets say about names that are taken: by a

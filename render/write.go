@@ -104,22 +104,6 @@ func cannotCarry(format, name, why, fix string) *failure {
 	return badData(fmt.Sprintf("%s cannot carry the value of %s: %s", format, name, why), fix)
 }
 
-// notShellName says why a name is none that a POSIX shell has for a variable
-// (XBD section 3.216 of POSIX.1-2024, "Name").
-func notShellName(name string) string {
-	letter := func(r rune) bool { return r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
-	digit := func(r rune) bool { return '0' <= r && r <= '9' }
-	switch {
-	case name == "":
-		return "its name is empty"
-	case strings.ContainsFunc(name, func(r rune) bool { return !letter(r) && !digit(r) }):
-		return "the name of a variable has only letters, digits and _"
-	case digit(rune(name[0])):
-		return "the name of a variable does not begin with a digit"
-	}
-	return ""
-}
-
 const (
 	hasNUL     = "a NUL byte"
 	hasNotUTF8 = "bytes that are not UTF-8 text"

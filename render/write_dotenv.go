@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // dotenv writes KEY='value' lines.
@@ -23,7 +25,7 @@ import (
 //   - NUL, and bytes that are not UTF-8.
 func dotenv() lineFormat {
 	return lineFormat{
-		badName: notShellName,
+		badName: plan.NotVariable,
 		badText: func(text string) string {
 			_, has := dotenvQuote(text)
 			return has

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // shellExport writes export NAME='value' lines for a shell to source. In single
@@ -14,7 +16,7 @@ import (
 func shellExport() lineFormat {
 	return lineFormat{
 		badName: func(name string) string {
-			if why := notShellName(name); why != "" {
+			if why := plan.NotVariable(name); why != "" {
 				return why
 			}
 			if shellOwns(name) {

@@ -21,7 +21,7 @@ func githubEnv(random io.Reader) lineFormat {
 		if strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_") || strings.EqualFold(name, "NODE_OPTIONS") {
 			return "the runner does not let a step set this variable"
 		}
-		return notShellName(name)
+		return plan.NotVariable(name)
 	}
 	return l
 }
@@ -31,7 +31,7 @@ func githubEnv(random io.Reader) lineFormat {
 func githubOutput(random io.Reader) lineFormat {
 	l := githubFile(random)
 	l.badName = func(name string) string {
-		if why := notShellName(strings.ReplaceAll(name, "-", "_")); why != "" || name[0] == '-' {
+		if why := plan.NotVariable(strings.ReplaceAll(name, "-", "_")); why != "" || name[0] == '-' {
 			return "the name of an output has only letters, digits, _ and -, and begins with a letter or _"
 		}
 		return ""

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // The readers here follow what the consumer of each format is documented to do,
@@ -103,7 +105,7 @@ func readSystemd(file []byte) (map[string]string, error) {
 	vars := map[string]string{}
 	var name, value strings.Builder
 	end := func() error {
-		if notShellName(name.String()) != "" || !systemdTakes(value.String()) {
+		if plan.NotVariable(name.String()) != "" || !systemdTakes(value.String()) {
 			return errors.New("systemd ignores this assignment")
 		}
 		vars[name.String()] = value.String()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // systemdEnv writes NAME="value" lines for EnvironmentFile= of systemd.exec(5).
@@ -19,7 +21,7 @@ import (
 func systemdEnv() lineFormat {
 	special := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`")
 	return lineFormat{
-		badName: notShellName,
+		badName: plan.NotVariable,
 		badText: func(text string) string {
 			switch has := notText(text); {
 			case has != "":

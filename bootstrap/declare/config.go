@@ -275,7 +275,7 @@ func (d *decoder) root(v value) {
 				p.Sink.Mount = plan.Set(m, d.origin(v))
 			}
 		},
-		"mount_size":    limit(d, &p.Sink.MountSize, plan.ParseBodyLimit),
+		"mount_size":    limit(d, &p.Sink.MountSize, plan.ParseSize),
 		"allow_disk":    d.boolean(&p.Sink.AllowDisk),
 		"timeout":       d.duration(&p.Timeout),
 		"receipt":       d.path(&p.Receipt),

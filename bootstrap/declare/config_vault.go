@@ -18,7 +18,7 @@ func (d *decoder) vault(v value) {
 		"headers":    d.headers,
 		"redirects":  d.redirects,
 		"rate_limit": limit(d, &p.RateLimit, plan.ParseRate),
-		"body_limit": limit(d, &p.BodyLimit, plan.ParseBodyLimit),
+		"body_limit": limit(d, &p.BodyLimit, plan.ParseSize),
 		"kv":         d.kvMounts,
 		"tls":        d.tls,
 		"auth":       d.auth,

@@ -204,7 +204,7 @@ func (c *checker) env() {
 	for _, s := range c.plan.EnvSets {
 		what := fmt.Sprintf("variables with prefix %q", s.Prefix)
 		c.ref(&s.Ref, s.Origin, what)
-		if strings.Trim(s.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || s.Prefix != "" && strings.Contains("0123456789", s.Prefix[:1]) {
+		if s.Prefix != "" && NotVariable(s.Prefix) != "" {
 			c.fail(s.Origin, what, "no name of a variable can begin so", "use letters, digits and _, and no digit first")
 		}
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,22 @@ func RunModeNames() []string { return []string{"auto", "replace", "supervise"} }
 func ParseRunMode(s string) (RunMode, bool) {
 	i, ok := position(s, RunModeNames())
 	return RunMode(i), ok
+}
+
+// NotVariable says why a name is none that a POSIX shell has for a variable (XBD
+// section 3.216 of POSIX.1-2024, "Name"); "" when it is one.
+func NotVariable(name string) string {
+	letter := func(r rune) bool { return r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
+	digit := func(r rune) bool { return '0' <= r && r <= '9' }
+	switch {
+	case name == "":
+		return "its name is empty"
+	case strings.ContainsFunc(name, func(r rune) bool { return !letter(r) && !digit(r) }):
+		return "the name of a variable has only letters, digits and _"
+	case digit(rune(name[0])):
+		return "the name of a variable does not begin with a digit"
+	}
+	return ""
 }
 
 // DuplicateNames lists the names that ParseDuplicate knows.

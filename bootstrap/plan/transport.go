@@ -52,16 +52,16 @@ func (r Rate) String() string {
 	return strconv.FormatFloat(r.PerSecond, 'f', -1, 64) + ":" + strconv.Itoa(r.Burst)
 }
 
-// The bounds of the largest answer that is accepted: every answer must fit, and
-// a limit must be one.
+// The bounds of a size that may be asked for, be it of the largest answer or of a
+// private mount: something must fit, and a limit must be one.
 const (
-	minBodyLimit = 1 << 10
-	maxBodyLimit = 1 << 30
+	minSize = 1 << 10
+	maxSize = 1 << 30
 )
 
-// ParseBodyLimit reads a number of bytes, plain or in KiB, MiB or GiB, from
+// ParseSize reads a number of bytes, plain or in KiB, MiB or GiB, from
 // 1KiB to 1GiB. The error says what is wanted, never s.
-func ParseBodyLimit(s string) (int64, error) {
+func ParseSize(s string) (int64, error) {
 	digits, unit := s, int64(1)
 	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
 		if rest, ok := strings.CutSuffix(s, suffix); ok {
@@ -70,7 +70,7 @@ func ParseBodyLimit(s string) (int64, error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 31)
 	bytes := int64(n) * unit // below 2^61
-	if err != nil || bytes < minBodyLimit || bytes > maxBodyLimit {
+	if err != nil || bytes < minSize || bytes > maxSize {
 		return 0, errors.New("it must be a size from 1KiB to 1GiB, such as 16MiB, 512KiB or a number of bytes")
 	}
 	return bytes, nil

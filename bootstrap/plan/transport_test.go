@@ -27,11 +27,11 @@ func TestParseRate(t *testing.T) {
 	}
 }
 
-func TestParseBodyLimit(t *testing.T) {
+func TestParseSize(t *testing.T) {
 	for s, want := range map[string]int64{
 		"16MiB": 16 << 20, "512KiB": 512 << 10, "1GiB": 1 << 30, "1024": 1024, "1KiB": 1024, "1073741824": 1 << 30, "1048576KiB": 1 << 30,
 	} {
-		if got, err := ParseBodyLimit(s); err != nil || got != want {
+		if got, err := ParseSize(s); err != nil || got != want {
 			t.Errorf("%s: %d, %v", s, got, err)
 		}
 	}
@@ -39,7 +39,7 @@ func TestParseBodyLimit(t *testing.T) {
 		"", "0", "1023", "0KiB", "1073741825", "2GiB", "1048577KiB", "-1MiB", "+1MiB", "16MB", "16mib", "16 MiB", "1.5MiB", "MiB", "1MiBKiB",
 		"2147483647GiB", "99999999999999999999", "0x10MiB",
 	} {
-		if got, err := ParseBodyLimit(s); err == nil {
+		if got, err := ParseSize(s); err == nil {
 			t.Errorf("%q: %d", s, got)
 		}
 	}

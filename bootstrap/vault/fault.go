@@ -28,6 +28,7 @@ type fault struct {
 	status     int
 	answer     *answer // the body of an error status, when it is JSON
 	err        error
+	token      bool  // it is the token that was refused, whatever was asked
 	server     bool  // it is about the server or the way to it, whatever was asked
 	whole      error // a problem that is complete already and ends the request
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,20 +57,20 @@ func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secr
 		if err == nil {
 			return s, nil
 		}
-		first = better(first, err, path, len(paths) > 1)
+		first = better(first, err, path, len(paths) > 1 && g.client.own().Len() > 0)
 	}
 	return secret.Secret{}, first
 }
 
 // better gives the error that says more of two tries at one secret, with both
-// policy lines when they were guesses.
+// policy lines when they were guesses made with a token that has policies.
 func better(first, second error, path string, guesses bool) error {
 	firstCode, secondCode := plan.CodeOf(first), plan.CodeOf(second)
 	if firstCode == plan.CodeConfig || firstCode == plan.CodeDenied && secondCode == plan.CodeMissing {
 		return second
 	}
 	var p *plan.Problem
-	if guesses && firstCode == plan.CodeDenied && errors.As(first, &p) && strings.HasPrefix(p.Fix, "the policy") {
+	if guesses && firstCode == plan.CodeDenied && !tokenRefused(first) && errors.As(first, &p) {
 		q := *p
 		q.Fix += "; or, for KV version 1, the same for " + path
 		return &q
@@ -82,7 +81,7 @@ func better(first, second error, path string, guesses bool) error {
 // tokenRefused reports whether it is the token that was refused and not the path.
 func tokenRefused(err error) bool {
 	var f *fault
-	return errors.As(err, &f) && f.code == plan.CodeDenied && f.fix != ""
+	return errors.As(err, &f) && f.token
 }
 
 // readAt reads path, unless this generation did already. A write is never

@@ -111,7 +111,7 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		f.code, f.why = plan.CodeDenied, "permission denied"
 		if f.says("invalid token") {
-			f.why, f.fix = "the token is not valid, or has expired or been revoked", "get a new token"
+			f.token, f.why, f.fix = true, "the token is not valid, or has expired or been revoked", "get a new token"
 		}
 	case http.StatusNotFound:
 		f.code, f.why = plan.CodeMissing, "there is nothing at this path"

@@ -28,8 +28,7 @@ func (w wrapping) problem(code plan.Code, why, fix string) error {
 	return &plan.Problem{Code: code, Origin: w.origin, What: "wrapped " + w.what, Why: why, Fix: fix}
 }
 
-// intercepted is the alarm: only one can unwrap, and it was not us, or what we
-// were handed was made by someone else.
+// intercepted is the alarm: only one can unwrap, and it was not us.
 func (w wrapping) intercepted(why string) error {
 	return w.problem(plan.CodeUnwrapped, why+": possible interception",
 		"find in Vault's audit log who used sys/wrapping/unwrap, revoke what it held, and wrap a new one")
