@@ -36,7 +36,7 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	}
 	low, err := a.fromFiles(in, flags, env)
 	ps.Add(err)
-	mid, err := a.fromVariables(in)
+	mid, err := a.fromVariables(in, fronts(flags, env))
 	ps.Add(err)
 	mid.Env = slices.DeleteFunc(mid.Env, func(inherited plan.Env) bool {
 		named := func(e plan.Env) bool { return e.Name == inherited.Name }
@@ -88,18 +88,21 @@ func (a *app) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// fromFiles reads our own configuration files. A file named by a flag stands
-// for those named by the variable.
+// fromFiles reads what --config and --from name. What flags name stands for what
+// variables name. Where a flag or a variable names the folder, that which the
+// declarations name is of no account, and cannot be in conflict.
 func (a *app) fromFiles(in declare.Input, flags, env *builder) (plan.Plan, error) {
-	files := flags.configs
-	if len(files) == 0 {
-		files = env.configs
-	}
 	var ps plan.Problems
 	var parts []plan.Plan
-	for _, f := range files {
-		p, _, err := declare.Config{Path: f.Value, Origin: f.Origin}.Declare(in)
+	for _, f := range fronts(flags, env) {
+		p, found, err := f.Declare(in)
 		ps.Add(err)
+		if !found && err == nil {
+			a.logger().Warn("nothing is declared there", slog.String("kind", f.Name()))
+		}
+		if flags.plan.Sink.Dir.IsSet || env.plan.Sink.Dir.IsSet {
+			p.Sink.Dir = plan.Setting[string]{}
+		}
 		parts = append(parts, p)
 	}
 	p, err := plan.Merge(parts...)
@@ -107,11 +110,24 @@ func (a *app) fromFiles(in declare.Input, flags, env *builder) (plan.Plan, error
 	return p, ps.Err()
 }
 
-// fromVariables reads VAULT_… and the references in inherited variables.
-func (a *app) fromVariables(in declare.Input) (plan.Plan, error) {
+// fronts are those of flags, or else of variables.
+func fronts(flags, env *builder) []declare.Front {
+	if len(flags.fronts) > 0 {
+		return flags.fronts
+	}
+	return env.fronts
+}
+
+// fromVariables reads VAULT_… and the references in inherited variables; the
+// latter only where no front was asked for that reads them in another way.
+func (a *app) fromVariables(in declare.Input, asked []declare.Front) (plan.Plan, error) {
 	var ps plan.Problems
 	var p plan.Plan
-	for _, front := range []declare.Front{declare.Environment{}, declare.References{}} {
+	implicit := []declare.Front{declare.Environment{}, declare.References{}}
+	if slices.ContainsFunc(asked, func(f declare.Front) bool { return f.Name() == "env" }) {
+		implicit = implicit[:1]
+	}
+	for _, front := range implicit {
 		part, _, err := front.Declare(in)
 		ps.Add(err)
 		p = plan.Overlay(p, part)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -68,7 +67,7 @@ func (s *Settings) byOption() map[string]string {
 type builder struct {
 	in        declare.Input
 	plan      plan.Plan
-	configs   []plan.Setting[string] // files of our own configuration
+	fronts    []declare.Front // what --config and --from name
 	logLevel  slog.Level
 	logFormat string
 }
@@ -95,7 +94,7 @@ func (o option) variable() string {
 func options() []option {
 	return []option{
 		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: applyConfig},
-		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind (config:PATH)", apply: applyFrom},
+		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind, see `secretboot help declarations`", apply: applyFrom},
 		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
@@ -228,20 +227,16 @@ func applyConfig(b *builder, s string, o plan.Origin) error {
 	if s == "" {
 		return errors.New("the value is empty")
 	}
-	b.configs = append(b.configs, plan.Set(s, o))
+	b.fronts = append(b.fronts, declare.Config{Path: s, Origin: o})
 	return nil
 }
 
 func applyFrom(b *builder, s string, o plan.Origin) error {
-	kind, path, _ := strings.Cut(s, ":")
-	if kind != "config" {
-		return fmt.Errorf("the kind %q is not known; this version knows config:PATH", kind)
+	front, err := declare.ParseFrom(s, o)
+	if err == nil {
+		b.fronts = append(b.fronts, front)
 	}
-	if path == "" {
-		return errors.New("config wants a path, as in config:secretboot.yaml")
-	}
-	b.configs = append(b.configs, plan.Set(path, o))
-	return nil
+	return err
 }
 
 func applyFile(b *builder, s string, o plan.Origin) error {

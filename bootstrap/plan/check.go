@@ -77,9 +77,7 @@ func (c *checker) sets() {
 	for _, s := range c.plan.Sets {
 		what := fmt.Sprintf("folder %q", s.Dir)
 		c.mode(s.Mode, s.Origin, what)
-		if s.Find == nil {
-			c.ref(&s.Ref, s.Origin, what)
-		}
+		c.setSource(&s.Ref, s.Bundle, s.Origin, what)
 		switch why := badPath(s.Dir); {
 		case why != "":
 			c.fail(s.Origin, what, why, "")
@@ -160,13 +158,22 @@ func (c *checker) mode(m fs.FileMode, from Origin, what string) {
 }
 
 func (c *checker) source(s Source, from Origin, what string) {
-	switch {
-	case s.Template == nil && s.Ref == nil:
+	kinds := 0
+	for _, has := range []bool{s.Template != nil, s.Ref != nil, len(s.Pieces) > 0, s.Token} {
+		if has {
+			kinds++
+		}
+	}
+	switch kinds {
+	case 0:
 		c.fail(from, what, "it has neither a template nor a secret", "")
-	case s.Template != nil && s.Ref != nil:
+	case 1:
+	default:
 		c.fail(from, what, "it has both a template and a secret", "keep one of the two")
-	case s.Ref != nil:
-		c.ref(s.Ref, from, what)
+		return
+	}
+	for _, ref := range s.refs() {
+		c.ref(ref, from, what)
 	}
 }
 
@@ -176,6 +183,22 @@ func (c *checker) ref(r *Ref, from Origin, what string) {
 	}
 	if r.Read.Version < 0 {
 		c.fail(from, what, "the version of its secret is below 1", "")
+	}
+}
+
+// setSource checks where a set comes from.
+func (c *checker) setSource(r *Ref, b *Bundle, from Origin, what string) {
+	if b == nil {
+		c.ref(r, from, what)
+		return
+	}
+	for i := range b.Parts {
+		if p := &b.Parts[i]; p.Find == nil {
+			c.ref(&p.Ref, p.Origin, what)
+		}
+	}
+	if len(b.Parts)+len(b.Templates) == 0 {
+		c.fail(from, what, "nothing is declared that it could hold", "")
 	}
 }
 
@@ -203,7 +226,7 @@ func (c *checker) env() {
 	c.memfds(seen)
 	for _, s := range c.plan.EnvSets {
 		what := fmt.Sprintf("variables with prefix %q", s.Prefix)
-		c.ref(&s.Ref, s.Origin, what)
+		c.setSource(&s.Ref, s.Bundle, s.Origin, what)
 		if s.Prefix != "" && NotVariable(s.Prefix) != "" {
 			c.fail(s.Origin, what, "no name of a variable can begin so", "use letters, digits and _, and no digit first")
 		}

@@ -72,7 +72,7 @@ file "c": the mode has more than permission bits (declared at 3); use a mode fro
 				{Path: "b", Source: Source{Template: &Template{}, Ref: &Ref{}}, Origin: at("2")},
 				{Path: "c", Source: Source{Ref: &Ref{}}, Origin: at("3")},
 			},
-			Sets:    []FileSet{{Dir: "d", Origin: at("4")}, {Dir: "e", Find: &Find{Path: "x"}, Origin: at("5")}},
+			Sets:    []FileSet{{Dir: "d", Origin: at("4")}, {Dir: "e", Bundle: &Bundle{Parts: []Part{{Find: &Find{List: "x"}}}}, Origin: at("5")}},
 			Env:     []Env{{Name: "A", Origin: at("6")}, {Name: "B", Source: Source{Ref: &Ref{Read: Read{Path: "x", Version: -1}}}, Origin: at("7")}},
 			EnvSets: []EnvSet{{Prefix: "P_", Origin: at("8")}},
 		}, `file "a": it has neither a template nor a secret (declared at 1)

@@ -14,7 +14,7 @@ func (o Op) String() string { return nth(int(o), "read", "write", "list") }
 func formatNames() []string {
 	return []string{
 		"auto", "raw", "json", "yaml", "toml", "dotenv", "docker-env", "systemd-env", "export", "properties",
-		"github-env", "github-output", "pem-bundle", "pkcs12", "files",
+		"github-env", "github-output", "pem-bundle", "pkcs12", "files", "response",
 	}
 }
 
@@ -49,6 +49,54 @@ func ParseDecode(s string) (Decode, bool) {
 
 // String gives the name of the encoding.
 func (d Decode) String() string { return nth(int(d), decodeNames()...) }
+
+// LevelNames lists the names that ParseLevel knows.
+func LevelNames() []string { return []string{"fields", "nested", "metadata"} }
+
+// ParseLevel reads the name of a level.
+func ParseLevel(s string) (Level, bool) {
+	i, ok := position(s, LevelNames())
+	return Level(i), ok
+}
+
+// String gives the name of the level.
+func (l Level) String() string { return nth(int(l), LevelNames()...) }
+
+// SelectNames lists the names that ParseSelect knows.
+func SelectNames() []string { return []string{"key", "path", "template", "tracking"} }
+
+// ParseSelect reads the name of a way to look a field up.
+func ParseSelect(s string) (Select, bool) {
+	i, ok := position(s, SelectNames())
+	return Select(i), ok
+}
+
+// String gives the name of the way.
+func (s Select) String() string { return nth(int(s), SelectNames()...) }
+
+// DialectNames lists the names that ParseDialect knows.
+func DialectNames() []string { return []string{"consul-template", "external-secrets", "bank-vaults"} }
+
+// ParseDialect reads the name of a template language.
+func ParseDialect(s string) (Dialect, bool) {
+	i, ok := position(s, DialectNames())
+	return Dialect(i), ok
+}
+
+// String gives the name of the language.
+func (d Dialect) String() string { return nth(int(d), DialectNames()...) }
+
+// ConvertNames lists the names that ParseConvert knows.
+func ConvertNames() []string { return []string{"none", "default", "unicode"} }
+
+// ParseConvert reads the name of a conversion.
+func ParseConvert(s string) (Convert, bool) {
+	i, ok := position(s, ConvertNames())
+	return Convert(i), ok
+}
+
+// String gives the name of the conversion.
+func (c Convert) String() string { return nth(int(c), ConvertNames()...) }
 
 // MountNames lists the names that ParseMount knows.
 func MountNames() []string { return []string{"shared", "private"} }

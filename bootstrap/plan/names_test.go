@@ -11,10 +11,10 @@ import (
 // FormatAuto, which is the absence of one, is not.
 func TestFormatNames(t *testing.T) {
 	names := plan.FormatNames()
-	if !slices.IsSorted(names) || len(names) != int(plan.FormatFiles) {
+	if !slices.IsSorted(names) || len(names) != int(plan.FormatResponse) {
 		t.Errorf("%q", names)
 	}
-	for f := plan.FormatAuto; f <= plan.FormatFiles; f++ {
+	for f := plan.FormatAuto; f <= plan.FormatResponse; f++ {
 		got, ok := plan.ParseFormat(f.String())
 		if want := f != plan.FormatAuto; ok != want || want && got != f {
 			t.Errorf("%s: %v, %v", f, got, ok)

@@ -21,6 +21,11 @@ type File struct {
 	// /proc/self/fd/N; "": see Variable.
 	Memfd    bool
 	MemfdEnv string
+
+	// Command is run each time the file was delivered, the first time too, once
+	// everything is in place: an ActionExec, or nothing. It is run once for all
+	// files that ask for the same.
+	Command Action
 }
 
 // Variable is the name of the variable that leads to a memfd: the one declared,
@@ -50,32 +55,16 @@ func DefaultMode(group string) fs.FileMode {
 }
 
 // FileSet is one declaration that gives many files: one per field of a secret,
-// or one per secret found below a path.
+// or one per key of a bundle.
 type FileSet struct {
-	Dir     string // below the sink; "" is the sink itself
+	Dir     string // below the sink, or absolute; "" is the sink itself
 	Ref     Ref
-	Find    *Find // nil: one file per field of Ref
-	Keys    []KeyRule
+	Bundle  *Bundle // instead of Ref
 	Mode    fs.FileMode
 	Owner   string
 	Group   string
 	Refresh Refresh
 	Origin  Origin
-}
-
-// Find selects secrets below a path by name (a Go regular expression, not
-// anchored) or by custom metadata.
-type Find struct {
-	Path string
-	Name string
-	Tags map[string]string
-}
-
-// KeyRule renames the keys of a set, in order: a regular expression with a
-// replacement, or a template over .value.
-type KeyRule struct {
-	Match, Replace string
-	Template       string
 }
 
 // Env is one variable of the target process.
@@ -87,9 +76,10 @@ type Env struct {
 	Origin   Origin
 }
 
-// EnvSet gives one variable per field of a secret.
+// EnvSet gives one variable per field of a secret, or per key of a bundle.
 type EnvSet struct {
 	Ref       Ref
+	Bundle    *Bundle // instead of Ref
 	Prefix    string
 	Upcase    bool     // of the field's name, not of the prefix
 	Allow     []string // shell patterns for the field's name; empty allows all

@@ -174,6 +174,10 @@ type Read struct {
 	Body     map[string]Handle // for OpWrite
 	Optional bool              // a missing secret is not an error
 	Origin   Origin
+
+	// Else are paths that are tried, in order, where this one has no secret or
+	// is refused: the places that one declaration can mean.
+	Else []string
 }
 
 // Refresh says how long what was delivered is believed, and what is done when

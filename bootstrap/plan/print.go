@@ -109,8 +109,7 @@ func (t *tables) outputs(v View) {
 		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), f.note(), f.Origin)
 	}
 	for _, s := range v.FileSets {
-		from, note := s.describe()
-		t.row(path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), from, note, s.Origin)
+		t.row(path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), s.Source.String(), "one file per field", s.Origin)
 	}
 	t.start("VARIABLE", "FROM", "NOTE", "DECLARED AT")
 	for _, e := range v.Env {
@@ -163,14 +162,6 @@ func (s ViewSource) String() string {
 		text += " or a default"
 	}
 	return text
-}
-
-// describe gives the source of a set, which may be a search, and what it makes.
-func (s ViewFileSet) describe() (from, note string) {
-	if s.Find != "" {
-		return "secrets below " + s.Find, "as many files as are found"
-	}
-	return s.Source.String(), "one file per field"
 }
 
 // note says what is special about the request.

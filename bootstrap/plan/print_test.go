@@ -28,7 +28,7 @@ func full() Plan {
 		},
 		Sets: []FileSet{
 			{Dir: "tls", Ref: Ref{Read: Read{Path: "pki/cert"}, Format: FormatFiles}, Origin: at("c.yaml:5:5")},
-			{Dir: "", Find: &Find{Path: "secret/team"}, Origin: at("c.yaml:6:5")},
+			{Dir: "", Bundle: &Bundle{Parts: []Part{{Find: &Find{List: "secret/metadata/team", Read: "secret/data/team"}}}}, Origin: at("c.yaml:6:5")},
 		},
 		Env:     []Env{{Name: "PASSWORD", Source: Source{Ref: &Ref{Read: Read{Path: "secret/all"}, Field: "password"}}, Origin: at("--env")}},
 		EnvSets: []EnvSet{{Prefix: "APP_", Ref: Ref{Read: Read{Path: "secret/all"}}, Origin: at("--from")}},

@@ -19,6 +19,9 @@ func (r Read) Key() string {
 	if r.Version != 0 {
 		b.WriteString(" version=" + strconv.Itoa(r.Version))
 	}
+	for _, path := range r.Else {
+		b.WriteString(" else=" + strconv.Quote(path))
+	}
 	names := make([]string, 0, len(r.Body))
 	for name := range r.Body {
 		names = append(names, name)

@@ -88,15 +88,21 @@ type Handle struct {
 	Name   string
 	File   string
 	Origin Origin
+
+	// Member, with HandleEnv and HandleFile, is a key of the JSON object that
+	// begins at byte Offset of the text there: its value, which is the text of a
+	// string and the JSON of anything else.
+	Member string
+	Offset int
 }
 
 // String names the place, as env:NAME, file:PATH or FILE#KEY.
 func (h Handle) String() string {
 	switch h.Kind {
 	case HandleEnv:
-		return "env:" + h.Name
+		return "env:" + h.Name + h.member()
 	case HandleFile:
-		return "file:" + h.Name
+		return "file:" + h.Name + h.member()
 	case HandleKey:
 		return h.File + "#" + h.Name
 	case HandleText:
@@ -105,7 +111,15 @@ func (h Handle) String() string {
 	return ""
 }
 
+// member names the member that is meant.
+func (h Handle) member() string {
+	if h.Member == "" {
+		return ""
+	}
+	return "#" + h.Member
+}
+
 // same reports whether both name the same place, wherever they were declared.
 func (h Handle) same(o Handle) bool {
-	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset
 }

@@ -22,10 +22,34 @@ const (
 )
 
 // Source says where the bytes of a file or variable come from. Exactly one of
-// the two is set.
+// its members is set.
 type Source struct {
 	Template *Template
 	Ref      *Ref
+	Pieces   []Piece // put together in order
+	Token    bool    // the token of our login, which is then kept as long as what was delivered
+}
+
+// Piece is a part of a text: what a reference gives, or text that stands in the
+// declaration and may well hold a secret, so that only its place is here.
+type Piece struct {
+	Ref      *Ref
+	Text     *Handle // bytes From up to To of what it leads to
+	From, To int
+}
+
+// refs are the references that a source reads.
+func (s Source) refs() []*Ref {
+	var refs []*Ref
+	if s.Ref != nil {
+		refs = append(refs, s.Ref)
+	}
+	for _, p := range s.Pieces {
+		if p.Ref != nil {
+			refs = append(refs, p.Ref)
+		}
+	}
+	return refs
 }
 
 // Template is text with actions in it.
@@ -46,18 +70,46 @@ type Ref struct {
 	Decode  Decode  // applied to a string value
 	Default *Handle // used when the secret or the field is missing
 
+	Level      Level // which of the answer's maps the fields are looked for in
+	EscapeHTML bool  // in JSON, <, > and & as \u003c and so on, as Go's encoding/json does
+	NullEmpty  bool  // a field that is null is the empty text, and not missing
+
 	KeystorePassword *Handle // of FormatPKCS12, which needs one
 }
+
+// Level says which map of an answer has the fields.
+type Level uint8
+
+// The levels. LevelFields is what the engine makes it: below data for KV version
+// 2. LevelNested is below data wherever that is a map, as the CSI provider takes
+// it. LevelMetadata is what KV version 2 says about a secret: its custom metadata
+// and created_time, current_version and delete_version_after.
+const (
+	LevelFields Level = iota
+	LevelNested
+	LevelMetadata
+)
 
 // Select is the way a field is looked up in a secret's data.
 type Select uint8
 
 // The ways. SelectKey takes the name as one key; SelectPath as a gjson path if
-// no key has that very name; SelectTemplate as a template over the data.
+// no key has that very name; SelectTemplate as a template over the data, in
+// DialectBankVaults. SelectTracking takes one of the names below out of a secret
+// that is written as MLflow Secrets Auth wants it.
 const (
 	SelectKey Select = iota
 	SelectPath
 	SelectTemplate
+	SelectTracking
+)
+
+// The fields of SelectTracking: the bearer token, or the two halves of a basic
+// login.
+const (
+	TrackingToken    = "token"
+	TrackingUsername = "username"
+	TrackingPassword = "password"
 )
 
 // Format is a way to write a whole secret down, for the consumer that it names.
@@ -81,6 +133,7 @@ const (
 	FormatPEMBundle           // certificate, chain and private key in one file
 	FormatPKCS12              // the same as a keystore, see Ref.KeystorePassword
 	FormatFiles               // one file per field
+	FormatResponse            // the whole answer as JSON, as Vault's Go client writes it
 )
 
 // Decode is an encoding to be undone.

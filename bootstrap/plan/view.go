@@ -92,7 +92,6 @@ type ViewFileSet struct {
 	Mode   string     `json:"mode"`
 	Owner  string     `json:"owner"`
 	Group  string     `json:"group"`
-	Find   string     `json:"find,omitempty"` // the path below which secrets are looked for
 	Source ViewSource `json:"source"`
 	Origin string     `json:"origin"`
 }
@@ -181,9 +180,6 @@ func viewFileSet(s FileSet) ViewFileSet {
 		Dir: s.Dir, Mode: octal(s.Mode, s.Group), Owner: s.Owner, Group: s.Group,
 		Source: viewSource(Source{Ref: &s.Ref}), Origin: s.Origin.String(),
 	}
-	if s.Find != nil {
-		v.Find = s.Find.Path
-	}
 	return v
 }
 
@@ -260,13 +256,17 @@ func viewReads(p Plan) []ViewRead {
 		reads = append(reads, read)
 	}
 	for _, f := range p.Files {
-		add(f.Source.Ref, f.Origin)
+		for _, r := range f.Source.refs() {
+			add(r, f.Origin)
+		}
 	}
 	for _, s := range p.Sets {
 		add(&s.Ref, s.Origin)
 	}
 	for _, e := range p.Env {
-		add(e.Source.Ref, e.Origin)
+		for _, r := range e.Source.refs() {
+			add(r, e.Origin)
+		}
 	}
 	for _, s := range p.EnvSets {
 		add(&s.Ref, s.Origin)

@@ -1,0 +1,73 @@
+package declare
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// frontKind is one word of --from.
+type frontKind struct {
+	name string
+	path string // the usual place of its declaration; "" is none
+	bare bool   // it has no declaration in a file
+	help string
+	make func(path string, from plan.Origin) Front
+}
+
+// frontKinds lists them in the order of the documentation.
+func frontKinds() []frontKind {
+	return []frontKind{
+		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
+	}
+}
+
+// Kinds lists the words that ParseFrom knows, each as KIND, KIND:PATH or
+// KIND[:PATH], with what it means.
+func Kinds() []string {
+	var lines []string
+	for _, k := range frontKinds() {
+		word := k.name + ":PATH"
+		switch {
+		case k.bare:
+			word = k.name
+		case k.path != "":
+			word = k.name + "[:PATH]"
+		}
+		lines = append(lines, fmt.Sprintf("%s\t%s", word, k.help))
+	}
+	return lines
+}
+
+// ParseFrom reads the value of --from, KIND[:PATH], and gives the front for it.
+// from is the flag, or the variable that stands for it. The error is a
+// *plan.Problem with CodeUsage.
+func ParseFrom(arg string, from plan.Origin) (Front, error) {
+	word, path, hasPath := strings.Cut(arg, ":")
+	var names []string
+	for _, k := range frontKinds() {
+		names = append(names, k.name)
+		if k.name != word {
+			continue
+		}
+		switch {
+		case k.bare && hasPath:
+			return nil, fromProblem(from, word+" is not in a file", "write "+word+" alone")
+		case !k.bare && path == "" && k.path == "":
+			return nil, fromProblem(from, word+" wants a path", "write "+word+":PATH")
+		case path == "":
+			path = k.path
+		}
+		return k.make(path, from), nil
+	}
+	fix := "the kinds are " + strings.Join(names, ", ")
+	if near := plan.Nearest(word, names); near != "" {
+		fix = fmt.Sprintf("did you mean %q? %s", near, fix)
+	}
+	return nil, fromProblem(from, "this kind of declaration is not known", fix)
+}
+
+func fromProblem(from plan.Origin, why, fix string) error {
+	return &plan.Problem{Code: plan.CodeUsage, Origin: from, What: "the value of " + from.At, Why: why, Fix: fix}
+}
