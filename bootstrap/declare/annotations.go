@@ -89,9 +89,10 @@ type injector struct {
 	in       Input
 	all      map[string]string // by name without the prefix
 	place    func(name string) plan.Origin
-	secrets  []string          // their names as they are written in annotations, sorted
-	files    map[string]string // the path of a file, and the secret that it is of
-	json     bool              // the default template's form
+	secrets  []string             // their names as they are written in annotations, sorted
+	files    map[string]string    // the path of a file, and the secret that it is of
+	json     bool                 // the default template's form
+	common   plan.Setting[string] // the folder of all that have none of their own
 	plan     plan.Plan
 	problems plan.Problems
 }
@@ -167,8 +168,8 @@ func (n *injector) names() {
 				continue
 			}
 			n.ignore(name, rule.ignored)
-		case rule.ofSecret && secret == "" && !rule.alone:
-			n.ignore(name, "it names no secret; write "+rule.name+"-NAME")
+		case secret == "" && !rule.alone:
+			n.ignore(name, "nothing is named by it; write "+rule.name+"-NAME")
 		case rule.ofSecret && secret != "":
 			n.ofSecret(name, secret)
 		case rule.refused != "":
@@ -184,6 +185,9 @@ func (n *injector) ofSecret(name, secret string) {
 		return
 	}
 	why := "there is no secret of that name"
+	if strings.TrimSpace(n.all[name]) == "" {
+		why = "it is empty"
+	}
 	for _, other := range n.secrets {
 		if strings.EqualFold(other, secret) {
 			why += ": names are compared with their case, did you mean " + other + "?"

@@ -71,7 +71,7 @@ func autoAuthMethods() []autoAuthMethod {
 		}},
 		{"gcp", "gcp", []autoAuthKey{
 			role, {name: "type", use: authParam, to: "type"}, {name: "service_account", use: authParam, to: "service_account"},
-			{name: "credentials", use: authRefuse, why: notInMetadata, to: "give the file with vault.auth.credentials_file or --auth credentials_file=PATH"},
+			{name: "credentials", use: authRefuse, why: notInMetadata, to: "take it away, and give the file with vault.auth.credentials_file or --auth credentials_file=PATH"},
 			{name: "project", use: authIgnore, why: "the service account has it"},
 			{name: "jwt_exp", use: authIgnore, why: "the token that is signed is used at once"},
 		}},
@@ -242,11 +242,12 @@ func (n *injector) completeLogin(m autoAuthMethod) {
 		l.Inputs["secret_id_wrapped"] = id
 	}
 	const remove = "remove_secret_id_file"
-	switch _, said := l.Params[remove]; {
+	switch wish, said := l.Params[remove]; {
 	case m.name == "approle" && there && !said:
 		l.Params[remove] = plan.Set("true", id.Origin)
 	case said && !there:
-		delete(l.Params, remove) // there is no file
+		delete(l.Params, remove)
+		n.plan.Ignored = append(n.plan.Ignored, plan.Ignored{What: "remove_secret_id_file_after_reading", Why: "there is no file of a secret id", Origin: wish.Origin})
 	}
 	for _, file := range []struct{ method, input, key string }{{"jwt", "jwt", "remove_jwt_after_reading"}, {"ldap", "password", "remove_password_after_reading"}} {
 		h, given := l.Inputs[file.input]

@@ -135,6 +135,14 @@ func (w workload) title() string {
 	return w.kind + "/" + w.name
 }
 
+func titles(all []workload) string {
+	names := make([]string, len(all))
+	for i, w := range all {
+		names[i] = w.title()
+	}
+	return strings.Join(names, ", ")
+}
+
 // has reports whether an annotation with one of the prefixes is at the pod, or at
 // the object that makes it.
 func (w workload) has(prefixes []string) bool {
@@ -166,10 +174,9 @@ func hasPrefix(name string, prefixes []string) bool {
 // choosePod finds the one pod that is meant.
 func choosePod(front, path, name string, docs []document, ours []string) (podNotes, error) {
 	var all, fitting []workload
-	var titles []string
 	for _, d := range docs {
 		if w, ok := workloadOf(d); ok {
-			all, titles = append(all, w), append(titles, w.title())
+			all = append(all, w)
 		}
 	}
 	for _, w := range all {
@@ -189,9 +196,9 @@ func choosePod(front, path, name string, docs []document, ours []string) (podNot
 	case len(fitting) == 0 && name == "":
 		return podNotes{front: front, at: path}, nil
 	case len(fitting) == 0:
-		why, fix = "nothing in it has the name after #", "it has "+strings.Join(titles, ", ")
+		why, fix = "nothing in it has the name after #", "it has "+titles(all)
 	default:
-		why = "it has several: " + strings.Join(titles, ", ")
+		why = "it has several: " + titles(fitting)
 		fix = "say which one is meant, with " + front + ":" + path + "#Kind/name"
 	}
 	return podNotes{}, plan.Problems{{Code: plan.CodeConfig, Origin: plan.Origin{Front: front, At: path}, What: "the manifest", Why: why, Fix: fix}}

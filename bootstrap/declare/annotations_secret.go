@@ -40,14 +40,14 @@ func (n *injector) of(secret, annotation string) (value, name string) {
 // deliver declares the files.
 func (n *injector) deliver() {
 	n.defaultFormat()
+	n.common = plan.Set(injectorFolder, n.origin(injectorOn))
+	n.common = n.folder("secret-volume-path")
 	for _, secret := range n.secrets {
 		n.file(secret)
 	}
 	if n.flag("agent-inject-token") {
-		if dir, ok := n.folder("", "secret-volume-path"); ok {
-			n.plan.Sink.Dir = dir
-			n.plan.Files = append(n.plan.Files, plan.File{Path: "token", Source: plan.Source{Token: true}, Origin: n.origin("agent-inject-token")})
-		}
+		n.plan.Sink.Dir = n.common
+		n.plan.Files = append(n.plan.Files, plan.File{Path: "token", Source: plan.Source{Token: true}, Origin: n.origin("agent-inject-token")})
 	}
 }
 
@@ -62,11 +62,13 @@ func (n *injector) file(secret string) {
 		return
 	}
 	if other, taken := n.files[f.Path]; taken {
-		_, name := n.of(secret, "agent-inject-file")
+		fix := "give one of them another file with agent-inject-file-" + secret
+		if strings.EqualFold(other, secret) {
+			fix = `names are made lower-case: set preserve-secret-case to "true", or ` + fix
+		}
 		n.problems.Add(&plan.Problem{
 			Code: plan.CodeConfig, Origin: f.Origin, What: fmt.Sprintf("file %q", f.Path),
-			Why: fmt.Sprintf("the secrets %s and %s would both be written to it", other, secret),
-			Fix: fmt.Sprintf("names are made lower-case: set preserve-secret-case to \"true\", or give one of them another file with %s", name),
+			Why: fmt.Sprintf("the secrets %s and %s would both be written to it", other, secret), Fix: fix,
 		})
 		return
 	}
@@ -87,39 +89,27 @@ func (n *injector) maker(secret string) string {
 	return injectorOn // not reached: without one of them there is no secret
 }
 
-// folder gives the folder that an annotation names for secrets; else fallback.
-func (n *injector) folder(fallback string, names ...string) (plan.Setting[string], bool) {
-	if fallback == "" {
-		fallback = injectorFolder
+// folder gives the folder that an annotation names for secrets; else the common one.
+func (n *injector) folder(name string) plan.Setting[string] {
+	dir, there := n.all[name]
+	switch {
+	case !there:
+		return n.common
+	case !path.IsAbs(dir) || path.Clean(dir) == "/" || climbs(dir):
+		n.fail(name, "it must be the absolute path of a folder, without ..", "write a path such as "+injectorFolder)
 	}
-	for _, name := range names {
-		dir, there := n.all[name]
-		switch {
-		case !there:
-			continue
-		case !path.IsAbs(dir) || path.Clean(dir) == "/" || climbs(dir):
-			n.fail(name, "it must be the absolute path of a folder, without ..", "write a path such as "+injectorFolder)
-			return plan.Setting[string]{}, false
-		}
-		return plan.Set(path.Clean(dir), n.origin(name)), true
-	}
-	return plan.Set(fallback, n.origin(injectorOn)), true
+	return plan.Set(path.Clean(dir), n.origin(name))
 }
 
 // destination gives the path of a secret's file: relative to the common folder,
 // or absolute in a folder of its own.
 func (n *injector) destination(secret string) string {
-	common, ok := n.folder("", "secret-volume-path")
-	_, own := n.of(secret, "secret-volume-path")
-	dir, isDir := n.folder(common.Value, own)
+	dir := n.folder("secret-volume-path-" + secret)
 	name, from := n.of(secret, "agent-inject-file")
 	if name == "" {
 		name, from = n.fileName(secret)
 	}
-	switch {
-	case !ok || !isDir:
-		return ""
-	case climbs(name):
+	if climbs(name) {
 		// The original writes wherever such a name leads to, /etc/passwd included.
 		n.fail(from, "the name of the file has a .. in it and could leave the folder", "name a file below "+dir.Value+", or set secret-volume-path-"+secret)
 		return ""
@@ -129,10 +119,10 @@ func (n *injector) destination(secret string) string {
 	case name == "":
 		n.fail(from, "it names the folder and no file", "name a file below "+dir.Value)
 		return ""
-	case dir.Value != common.Value:
+	case dir.Value != n.common.Value:
 		return path.Join(dir.Value, name)
 	}
-	n.plan.Sink.Dir = common
+	n.plan.Sink.Dir = n.common
 	return name
 }
 

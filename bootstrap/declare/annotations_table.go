@@ -2,6 +2,7 @@ package declare
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,8 +84,8 @@ func ignoredAnnotations() []annotation {
 	add("not needed: secretboot runs as the user of its container, and writes files for it", wantBool, "agent-run-as-same-user")
 	add("not needed: a command runs beside the process that secretboot starts", wantBool, "agent-share-process-namespace")
 	add("not needed: everything is delivered before the command starts", wantBool, "agent-pre-populate", "agent-pre-populate-only")
-	add("not needed: secretboot revokes its token itself", wantBool, "agent-revoke-on-shutdown")
-	add("not needed: secretboot revokes its token itself", wantNumber, "agent-revoke-grace")
+	add("not needed: secretboot revokes its token itself, unless a lease hangs on it", wantBool, "agent-revoke-on-shutdown")
+	add("not needed: secretboot revokes its token itself, unless a lease hangs on it", wantNumber, "agent-revoke-grace")
 	add(noAgent, wantBool, "agent-enable-quit")
 	add(noAgent, nil, "go-max-procs", "log-level", "log-format", "agent-disable-idle-connections", "agent-disable-keep-alives")
 	add("there is no agent to ask at 127.0.0.1: an application that reads from Vault itself needs the address of the server", wantBool, "agent-cache-enable")
@@ -94,7 +95,7 @@ func ignoredAnnotations() []annotation {
 	add(ownRetries, wantBool, "agent-auto-auth-exit-on-err", "template-config-exit-on-retry-failure")
 	add(ownRetries, wantNumber, "client-max-retries")
 	add("it bounds one request; use timeout, which bounds the whole start", nil, "client-timeout")
-	add("a lease is renewed when it has to be, see watch", wantFraction, "template-lease-renewal-threshold")
+	add("when a lease is renewed is no setting here", wantFraction, "template-lease-renewal-threshold")
 	add("no volume is added to the pod: mount the Secret at /vault/tls yourself", nil, "tls-secret")
 	add("no volume is added to the pod: mount the Secret at /vault/custom yourself", nil, "agent-extra-secret")
 	add("the token that is mounted in this container is used; name another one with auth-config-token-path", nil, "agent-service-account-token-volume-name")
@@ -118,24 +119,22 @@ func annotationRule(name string) (rule annotation, rest string, known bool) {
 	return rule, rest, known
 }
 
-// annotationSuggestion names the nearest annotation, with what follows it in the
-// wrong one.
+// annotationSuggestion names the nearest annotation. What follows an annotation's
+// name is kept as it is in the wrong one, and the case of the rest does not matter.
 func annotationSuggestion(wrong string) string {
-	var names []string
-	for _, a := range knownAnnotations() {
-		names = append(names, a.name)
-	}
-	slices.Sort(names)
-	if near := plan.Nearest(strings.ToLower(wrong), names); near != "" {
-		return "did you mean " + injectorPrefix + near + "?"
-	}
+	candidates := map[string]string{} // what to write, by its lower case
 	words := strings.Split(wrong, "-")
-	for i := len(words) - 1; i > 0; i-- {
-		head, tail := strings.ToLower(strings.Join(words[:i], "-")), strings.Join(words[i:], "-")
-		near := plan.Nearest(head, names)
-		if rule, _, ok := annotationRule(near); ok && (rule.ofSecret || rule.ofKey) {
-			return "did you mean " + injectorPrefix + near + "-" + tail + "?"
+	for _, a := range knownAnnotations() {
+		if a.alone {
+			candidates[a.name] = a.name
 		}
+		if n := strings.Count(a.name, "-") + 1; (a.ofSecret || a.ofKey) && n < len(words) {
+			whole := a.name + "-" + strings.Join(words[n:], "-")
+			candidates[strings.ToLower(whole)] = whole
+		}
+	}
+	if near := plan.Nearest(strings.ToLower(wrong), slices.Sorted(maps.Keys(candidates))); near != "" {
+		return "did you mean " + injectorPrefix + candidates[near] + "?"
 	}
 	return "take it away, or see the injector's list of annotations"
 }
