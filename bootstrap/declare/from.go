@@ -20,6 +20,8 @@ type frontKind struct {
 func frontKinds() []frontKind {
 	return []frontKind{
 		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
+		{name: annotationsName, path: annotationsPath, help: "annotations of the Vault Agent Injector", make: func(p string, o plan.Origin) Front { return Annotations{Path: p, Origin: o} }},
+		{name: flyteName, path: annotationsPath, help: "secret requests of a Flyte task", make: func(p string, o plan.Origin) Front { return Flyte{Path: p, Origin: o} }},
 	}
 }
 
