@@ -51,18 +51,24 @@ func autoAuthMethods() []autoAuthMethod {
 	return []autoAuthMethod{
 		{"kubernetes", "kubernetes", []autoAuthKey{role, {name: "token_path", use: authFile, to: "jwt"}}},
 		{"jwt", "jwt", []autoAuthKey{
-			role, {name: "path", use: authFile, to: "jwt"},
+			role,
+			{name: "path", use: authFile, to: "jwt"},
 			{name: "remove_jwt_after_reading", use: authIgnore, why: jwtStays},
 			{name: "remove_jwt_follows_symlinks", use: authIgnore, why: jwtStays},
 			{name: "jwt_read_period", use: authIgnore, why: "the file is read when a login needs it"},
 		}},
 		{"approle", "approle", []autoAuthKey{
-			noRole, {name: "role_id_file_path", use: authFile, to: "role_id"}, {name: "secret_id_file_path", use: authFile, to: "secret_id"},
+			noRole,
+			{name: "role_id_file_path", use: authFile, to: "role_id"},
+			{name: "secret_id_file_path", use: authFile, to: "secret_id"},
 			{name: "remove_secret_id_file_after_reading", use: authBool, to: "remove_secret_id_file"},
 			{name: "secret_id_response_wrapping_path", use: authParam, to: "secret_id_creation_path"},
 		}},
 		{"aws", "aws", []autoAuthKey{
-			role, {name: "type", use: authIs, to: "iam"}, {name: "region", use: authParam, to: "region"}, {name: "header_value", use: authParam, to: "server_id"},
+			role,
+			{name: "type", use: authIs, to: "iam"},
+			{name: "region", use: authParam, to: "region"},
+			{name: "header_value", use: authParam, to: "server_id"},
 			{name: "access_key", use: authRefuse, why: notInMetadata, to: "give this process AWS credentials in one of AWS's own ways, such as a role of the pod"},
 			{name: "secret_key", use: authRefuse, why: notInMetadata, to: "give this process AWS credentials in one of AWS's own ways, such as a role of the pod"},
 			{name: "session_token", use: authRefuse, why: notInMetadata, to: "give this process AWS credentials in one of AWS's own ways, such as a role of the pod"},
@@ -70,24 +76,34 @@ func autoAuthMethods() []autoAuthMethod {
 			{name: "credential_poll_interval", use: authIgnore, why: "the credentials are looked up when a login needs them"},
 		}},
 		{"gcp", "gcp", []autoAuthKey{
-			role, {name: "type", use: authParam, to: "type"}, {name: "service_account", use: authParam, to: "service_account"},
+			role,
+			{name: "type", use: authParam, to: "type"},
+			{name: "service_account", use: authParam, to: "service_account"},
 			{name: "credentials", use: authRefuse, why: notInMetadata, to: "take it away, and give the file with vault.auth.credentials_file or --auth credentials_file=PATH"},
 			{name: "project", use: authIgnore, why: "the service account has it"},
 			{name: "jwt_exp", use: authIgnore, why: "the token that is signed is used at once"},
 		}},
 		{"azure", "azure", []autoAuthKey{
-			role, {name: "resource", use: authParam, to: "resource"}, {name: "client_id", use: authParam, to: "client_id"}, {name: "object_id", use: authParam, to: "object_id"},
+			role,
+			{name: "resource", use: authParam, to: "resource"},
+			{name: "client_id", use: authParam, to: "client_id"},
+			{name: "object_id", use: authParam, to: "object_id"},
 			{name: "authenticate_from_environment", use: authIs, to: "false"},
 			{name: "scope", use: authRefuse, why: "it is of authenticate_from_environment, which we do not have", to: "use a managed identity"},
 		}},
 		{"cert", "cert", []autoAuthKey{
-			{name: "role", use: authIgnore, why: "this login has its role as auth-config-name"}, {name: "name", use: authRole},
-			{name: "ca_cert", use: authCA}, {name: "client_cert", use: authFile, to: "certificate"}, {name: "client_key", use: authFile, to: "private_key"},
+			{name: "role", use: authIgnore, why: "this login has its role as auth-config-name"},
+			{name: "name", use: authRole},
+			{name: "ca_cert", use: authCA},
+			{name: "client_cert", use: authFile, to: "certificate"},
+			{name: "client_key", use: authFile, to: "private_key"},
 			{name: "reload", use: authIgnore, why: "the certificate is read when a login needs it"},
 		}},
 		{"token_file", "token", []autoAuthKey{noRole, {name: "token_file_path", use: authFile, to: "token"}}},
 		{"ldap", "ldap", []autoAuthKey{
-			noRole, {name: "username", use: authText, to: "username"}, {name: "password_file_path", use: authFile, to: "password"},
+			noRole,
+			{name: "username", use: authText, to: "username"},
+			{name: "password_file_path", use: authFile, to: "password"},
 			{name: "remove_password_after_reading", use: authIgnore, why: "the file stays: a restart needs it"},
 			{name: "remove_password_follows_symlinks", use: authIgnore, why: "the file stays: a restart needs it"},
 		}},
@@ -104,7 +120,17 @@ func (n *injector) login() {
 	l := &n.plan.Login
 	l.Inputs, l.Params = map[string]plan.Handle{}, map[string]plan.Setting[string]{}
 	n.mount()
-	settings := map[string]string{} // the annotation by the key of the method
+	settings := n.authSettings()
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		n.setting(m, key, settings[key])
+	}
+	n.completeLogin(m)
+}
+
+// authSettings finds the annotations of the method's settings, by their keys. The
+// role has one of its own, which wins.
+func (n *injector) authSettings() map[string]string {
+	settings := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(n.all)) {
 		rule, key, _ := annotationRule(name)
 		if rule.name != "auth-config" || key == "" {
@@ -123,10 +149,7 @@ func (n *injector) login() {
 		}
 		settings["role"] = "role"
 	}
-	for _, key := range slices.Sorted(maps.Keys(settings)) {
-		n.setting(m, key, settings[key])
-	}
-	n.completeLogin(m)
+	return settings
 }
 
 // method finds the login that auth-type names.

@@ -43,7 +43,12 @@ func (in Input) podNotes(front, path string, from plan.Origin, ours ...string) (
 			Fix: "mount metadata.annotations there with a downwardAPI volume, or name another file with " + front + ":PATH",
 		}}
 	}
-	if isDownward(text) {
+	switch {
+	case isDownward(text) && name != "":
+		return podNotes{}, plan.Problems{{
+			Code: plan.CodeConfig, Origin: from, What: fmt.Sprintf("the name after # in %q", path+"#"+name), Why: "the file has the annotations of one pod", Fix: "leave it out: it chooses an object of a manifest",
+		}}
+	case isDownward(text):
 		return readDownward(front, path, text)
 	}
 	in.Open = func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil } // a pipe is read once
@@ -231,27 +236,25 @@ func (w workload) notes(front string, ours []string) (podNotes, error) {
 		}
 		p.ignored = append(p.ignored, plan.Ignored{What: "annotation " + name, Why: "it is at the " + w.kind + " and not at its pods", Origin: p.origin(name)})
 	}
-	for _, name := range w.injected() {
-		ps.Add(&plan.Problem{
-			Code: plan.CodeConfig, Origin: p.origin(""), What: "container " + name, Why: "the Vault Agent Injector of the cluster added it, so that everything would be delivered twice",
-			Fix: "give the manifest as it was before it was applied, and exempt the pod from the injector's webhook",
-		})
-	}
+	ps.Add(w.injected(p.origin("")))
 	slices.SortFunc(ps, func(a, b *plan.Problem) int { return strings.Compare(a.Origin.Key, b.Origin.Key) })
 	return p, ps.Err()
 }
 
-// injected names the containers that the injector adds to a pod.
-func (w workload) injected() []string {
-	var names []string
+// injected refuses a pod that has the containers of the injector.
+func (w workload) injected(from plan.Origin) error {
+	var ps plan.Problems
 	for _, list := range []string{"initContainers", "containers"} {
 		containers, _ := w.spec[list].([]any)
 		for _, c := range containers {
 			m, _ := c.(map[string]any)
 			if name, _ := m["name"].(string); name == "vault-agent" || name == "vault-agent-init" {
-				names = append(names, name)
+				ps.Add(&plan.Problem{
+					Code: plan.CodeConfig, Origin: from, What: "container " + name, Why: "the Vault Agent Injector of the cluster added it, so that everything would be delivered twice",
+					Fix: "give the manifest as it was before it was applied, and exempt the pod from the injector's webhook",
+				})
 			}
 		}
 	}
-	return names
+	return ps.Err()
 }

@@ -40,8 +40,6 @@ const (
 // folder must be given so, and not as --dir, of which the task would not know.
 //
 // Path is as in Annotations.
-//
-// https://www.union.ai/docs/v1/flyte/user-guide/development-cycle/managing-secrets/
 type Flyte struct {
 	Path   string
 	Origin plan.Origin // the flag or variable that named it, for a file that cannot be read

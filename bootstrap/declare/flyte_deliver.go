@@ -23,7 +23,7 @@ func (t *flyteTask) deliver() {
 	for _, r := range t.requests {
 		if r.inFile() && !written[r.path()] {
 			written[r.path()] = true
-			t.file(r, dir, prefix)
+			t.file(r, prefix)
 		}
 		t.variable(r, dir, prefix)
 	}
@@ -36,7 +36,7 @@ func (t *flyteTask) deliver() {
 
 // file declares the file of a request and, because flytekit makes every name
 // lower-case before it opens a file, one of that name where it is another one.
-func (t *flyteTask) file(r flyteRequest, dir, prefix string) {
+func (t *flyteTask) file(r flyteRequest, prefix string) {
 	if climbs(r.group + "/" + r.key) {
 		t.fail(r.origin, "its group or key has a .. in it and could leave the folder", "request the secret by its path in Vault")
 		return
