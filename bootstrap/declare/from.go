@@ -20,6 +20,8 @@ type frontKind struct {
 func frontKinds() []frontKind {
 	return []frontKind{
 		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
+		{name: agentName, help: "the configuration of Vault Agent, HCL or JSON", make: func(p string, o plan.Origin) Front { return Agent{Path: p, Origin: o} }},
+		{name: consulTemplateName, help: "the configuration of consul-template, HCL or JSON", make: func(p string, o plan.Origin) Front { return ConsulTemplate{Path: p, Origin: o} }},
 	}
 }
 
