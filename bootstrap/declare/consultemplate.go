@@ -152,7 +152,12 @@ func (c *consulTemplate) mount(v hclValue) {
 func (c *consulTemplate) finishLogin() {
 	login := &c.plan.Login
 	token, hasToken := login.Inputs["token"]
+	jwt, hasJWT := login.Inputs["jwt"]
 	switch {
+	case hasJWT && !login.Role.IsSet:
+		c.problems = append(c.problems, &plan.Problem{
+			Code: plan.CodeConfig, Origin: jwt.Origin, What: "the Kubernetes login", Why: "it has no role", Fix: "add k8s_auth_role_name",
+		})
 	case hasToken && login.Role.IsSet:
 		c.fail(*c.role, "there is a file with a token as well, which the original prefers", "keep one of the two")
 	case login.Role.IsSet:

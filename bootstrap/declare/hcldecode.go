@@ -38,12 +38,12 @@ type hclFields map[string]func(hclValue)
 func declareHCL(in Input, front, path string, from plan.Origin, read func(*hclDecoder, hclValue)) (plan.Plan, bool, error) {
 	src, err := in.read(path)
 	if err != nil {
-		fix := ""
+		why, fix := reason(err), ""
 		if errors.Is(err, syscall.EISDIR) || errors.Is(err, fs.ErrInvalid) {
-			fix = "name a file; for a folder, repeat --from for each file in it"
+			why, fix = "it is a folder", "name a file, and repeat --from for each file in the folder"
 		}
 		return plan.Plan{}, false, plan.Problems{{
-			Code: plan.CodeConfig, Origin: from, What: fmt.Sprintf("cannot read the configuration %q", path), Why: reason(err), Fix: fix, Err: err,
+			Code: plan.CodeConfig, Origin: from, What: fmt.Sprintf("cannot read the configuration %q", path), Why: why, Fix: fix, Err: err,
 		}}
 	}
 	d := &hclDecoder{in: in, front: front, file: path}
@@ -327,7 +327,7 @@ func (d *hclDecoder) command(v hclValue) ([]string, bool) {
 // is taken as it is, so in HCL it must be an octal one (0640): 640 would be
 // --w------T to them. JSON has no octal numbers, and one that would let others
 // write is rather a slip, such as 400 for 0400.
-func (d *hclDecoder) mode(v hclValue) fs.FileMode {
+func (d *hclDecoder) mode(v hclValue, fix string) fs.FileMode {
 	base := 8
 	if v.kind == kindInt {
 		base = 0
@@ -335,12 +335,13 @@ func (d *hclDecoder) mode(v hclValue) fs.FileMode {
 	n, err := strconv.ParseUint(v.text, base, 32)
 	octal := strings.HasPrefix(v.text, "0") && !strings.HasPrefix(strings.ToLower(v.text), "0x")
 	slip := v.kind == kindInt && !octal && (!v.json || n&0o022 != 0)
-	const fix = `write it as text in octal, such as "0400"`
 	switch {
-	case v.kind != kindInt && v.kind != kindString || err != nil || n > 0o777:
+	case v.kind != kindInt && v.kind != kindString || err != nil:
 		d.fail(v, "it must be the mode of a file, from 0001 to 0777 in octal", fix)
 	case slip:
 		d.fail(v, "it is a decimal number, which gives another mode than its digits say", fix)
+	case n > 0o777:
+		d.fail(v, "the mode has more than permission bits", fix)
 	case n == 0:
 		d.fail(v, "nobody could read the file", fix)
 	default:

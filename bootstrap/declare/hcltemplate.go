@@ -39,7 +39,7 @@ func (t *hclTemplates) file(v hclValue) {
 		destination = &v
 		tpl.file.Path, _ = t.place(v)
 	}
-	f["perms"] = func(v hclValue) { tpl.file.Mode = t.mode(v) }
+	f["perms"] = func(v hclValue) { tpl.file.Mode = t.mode(v, `write it as text in octal, such as "0400"`) }
 	f["user"], f["uid"] = t.account(&tpl.file.Owner), t.account(&tpl.file.Owner)
 	f["group"], f["gid"] = t.account(&tpl.file.Group), t.account(&tpl.file.Group)
 	f["command"] = func(v hclValue) { t.run(v, &tpl) }
