@@ -50,7 +50,7 @@ func (a *agent) sinks(v hclValue) {
 func (a *agent) sinkFile(v hclValue, file plan.File) {
 	before := len(a.problems)
 	a.block(v, hclFields{
-		"path": func(v hclValue) { file.Path, _ = a.place(v) },
+		"path": func(v hclValue) { file.Path = a.place(v) },
 		"mode": func(v hclValue) {
 			file.Mode = a.mode(v, "write it in octal, such as 0400; JSON has decimal numbers only: 256")
 		},

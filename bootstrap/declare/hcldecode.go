@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -350,25 +349,21 @@ func (d *hclDecoder) mode(v hclValue, fix string) fs.FileMode {
 	return 0
 }
 
-// place gives the absolute path of a file to be written. The path may not climb:
-// neither do ours.
-func (d *hclDecoder) place(v hclValue) (string, bool) {
+// place gives the absolute path of a file to be written; "" after a problem. The
+// path may not climb: neither do ours.
+func (d *hclDecoder) place(v hclValue) string {
 	s, ok := d.need(v)
-	if !ok {
-		return "", false
-	}
-	if slices.Contains(strings.Split(s, "/"), "..") {
+	switch {
+	case !ok:
+		return ""
+	case slices.Contains(strings.Split(s, "/"), ".."):
 		d.fail(v, "the path has a .. element", "write the path that is meant")
-		return "", false
-	}
-	if strings.HasSuffix(s, "/") {
+		return ""
+	case strings.HasSuffix(s, "/"):
 		d.fail(v, "the path names a folder", "name a file")
-		return "", false
+		return ""
 	}
-	if filepath.IsAbs(s) {
-		return filepath.Clean(s), true
-	}
-	return d.in.absolute(s), true
+	return d.in.absolute(s)
 }
 
 // signal reads the name of a signal, with SIG or without.

@@ -37,7 +37,7 @@ func (t *hclTemplates) file(v hclValue) {
 	var destination *hclValue
 	f["destination"] = func(v hclValue) {
 		destination = &v
-		tpl.file.Path, _ = t.place(v)
+		tpl.file.Path = t.place(v)
 	}
 	f["perms"] = func(v hclValue) { tpl.file.Mode = t.mode(v, `write it as text in octal, such as "0400"`) }
 	f["user"], f["uid"] = t.account(&tpl.file.Owner), t.account(&tpl.file.Owner)
@@ -199,7 +199,7 @@ func (t *hclTemplates) run(v hclValue, tpl *hclTemplate) {
 		t.fail(v, "there is another command for this template", "keep one of command and exec")
 		return
 	}
-	if argv, ok := t.hclDecoder.command(v); ok {
+	if argv, ok := t.command(v); ok {
 		tpl.command = &v
 		tpl.file.Command = plan.Action{Kind: plan.ActionExec, Argv: argv}
 	}
