@@ -324,7 +324,7 @@ func (d *hclDecoder) command(v hclValue) ([]string, bool) {
 
 // mode reads permission bits. Text is octal, as the originals take it. A number
 // is taken as it is, so in HCL it must be an octal one (0640): 640 would be
-// --w------T to them. JSON has no octal numbers, and one that would let others
+// 0200 to them. JSON has no octal numbers, and one that would let others
 // write is rather a slip, such as 400 for 0400.
 func (d *hclDecoder) mode(v hclValue, fix string) fs.FileMode {
 	base := 8
