@@ -20,6 +20,9 @@ type frontKind struct {
 func frontKinds() []frontKind {
 	return []frontKind{
 		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
+		{name: secretProviderClassName, help: "a SecretProviderClass of the Vault CSI provider; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return SecretProviderClass{Path: p, Origin: o} }},
+		{name: externalSecretName, help: "ExternalSecrets and their SecretStores as files, one per key; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o} }},
+		{name: externalSecretEnvName, help: "the same as variables, one per key", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o, Env: true} }},
 	}
 }
 
