@@ -24,6 +24,9 @@ func frontKinds() []frontKind {
 		{name: flyteName, path: annotationsPath, help: "secret requests of a Flyte task", make: func(p string, o plan.Origin) Front { return Flyte{Path: p, Origin: o} }},
 		{name: agentName, help: "the configuration of Vault Agent, HCL or JSON", make: func(p string, o plan.Origin) Front { return Agent{Path: p, Origin: o} }},
 		{name: consulTemplateName, help: "the configuration of consul-template, HCL or JSON", make: func(p string, o plan.Origin) Front { return ConsulTemplate{Path: p, Origin: o} }},
+		{name: secretProviderClassName, help: "a SecretProviderClass of the Vault CSI provider; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return SecretProviderClass{Path: p, Origin: o} }},
+		{name: externalSecretName, help: "ExternalSecrets and their SecretStores as files, one per key; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o} }},
+		{name: externalSecretEnvName, help: "the same as variables, one per key", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o, Env: true} }},
 	}
 }
 

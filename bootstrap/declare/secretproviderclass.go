@@ -1,0 +1,213 @@
+package declare
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+const secretProviderClassName = "secretproviderclass"
+
+// SecretProviderClass is the front for a SecretProviderClass of the Vault
+// provider for the Secrets Store CSI driver: the file that a pod's csi volume
+// names, which here needs neither the driver nor the provider.
+//
+// The files have the same names and bytes. Where they go is said by the pod's
+// mount, which is not in the object: give the folder (dir, --dir). A file has
+// our mode unless filePermission says otherwise. The login is that of the
+// pod's service account.
+//
+// https://developer.hashicorp.com/vault/docs/deploy/kubernetes/csi/configurations
+type SecretProviderClass struct {
+	Path   string      // of the manifest; PATH#NAME takes one of several
+	Origin plan.Origin // what named the file
+}
+
+// Name gives secretproviderclass.
+func (SecretProviderClass) Name() string { return secretProviderClassName }
+
+// Declare reads the manifest. Problems have CodeConfig: no such object or several
+// of them, another provider, an unknown parameter, a file name that is there twice
+// or climbs out of the folder, and every value that the original refuses too.
+func (f SecretProviderClass) Declare(in Input) (plan.Plan, bool, error) {
+	_, chosen, err := objectsOf(in, f.Name(), f.Path, f.Origin, "SecretProviderClass")
+	if err != nil {
+		return plan.Plan{}, true, err
+	}
+	if len(chosen) > 1 {
+		file, _, _ := objectPath(f.Path)
+		return plan.Plan{}, true, manifestProblem(f.Origin, file, "several SecretProviderClasses are in it",
+			"name one: --from "+f.Name()+":"+file+"#NAME with one of "+strings.Join(namesOf(chosen), ", "))
+	}
+	p, err := secretProviderClass(in, f.Name(), chosen[0], "")
+	return p, true, err
+}
+
+// secretProviderClass translates one object. Its files go below dir; "" is the
+// sink.
+func secretProviderClass(in Input, front string, d document, dir string) (plan.Plan, error) {
+	c := &providerClass{object: object{document: d, front: front, in: in}, dir: dir}
+	c.spec()
+	return c.result()
+}
+
+type providerClass struct {
+	object
+	dir    string
+	params map[string]string
+	items  []map[string]yaml.Node // of objects
+}
+
+// providerClassSpec is spec; the parameters are the provider's own.
+type providerClassSpec struct {
+	Provider      string            `json:"provider"`
+	Parameters    map[string]string `json:"parameters"`
+	SecretObjects []struct {
+		SecretName string `json:"secretName"`
+		Type       any    `json:"type"`
+		Data       any    `json:"data"`
+		Labels     any    `json:"labels"`
+		Annotation any    `json:"annotations"`
+	} `json:"secretObjects"`
+}
+
+func (c *providerClass) spec() {
+	if !strings.HasPrefix(c.apiVersion, "secrets-store.csi.x-k8s.io/") {
+		c.fail("apiVersion", "it is no SecretProviderClass of the Secrets Store CSI driver", "write secrets-store.csi.x-k8s.io/v1")
+		return
+	}
+	var spec providerClassSpec
+	c.fill(c.body["spec"], reflect.ValueOf(&spec).Elem(), "spec")
+	if spec.Provider != "vault" {
+		c.fail("spec.provider", "only the provider vault is read", "write provider: vault, or declare the secret in another way")
+		return
+	}
+	for i, s := range spec.SecretObjects {
+		why := "no Kubernetes Secret is made, so the value never enters etcd"
+		if s.SecretName != "" {
+			why += fmt.Sprintf("; what refers to the Secret %q gets the file or a variable from us instead", s.SecretName)
+		}
+		c.ignore(fmt.Sprintf("spec.secretObjects[%d]", i), why)
+	}
+	c.params = spec.Parameters
+	c.parameters()
+	c.objects()
+}
+
+// parameters reads all but the objects.
+func (c *providerClass) parameters() {
+	v := &c.plan.Vault
+	known := map[string]func(value, key string){
+		"objects":                  func(string, string) {},
+		"roleName":                 c.text(&c.plan.Login.Role),
+		"vaultAddress":             c.text(&v.Address),
+		"vaultNamespace":           c.text(&v.Namespace),
+		"vaultAuthMountPath":       c.mount,
+		"vaultKubernetesMountPath": c.mount,
+		"audience":                 c.audience,
+		"vaultSkipTLSVerify":       c.skipVerify,
+		"vaultCACertPath":          c.file(&v.TLS.CACert),
+		"vaultCADirectory":         c.file(&v.TLS.CAPath),
+		"vaultTLSServerName":       c.text(&v.TLS.ServerName),
+		"vaultTLSClientCertPath":   c.file(&v.TLS.ClientCert),
+		"vaultTLSClientKeyPath":    c.file(&v.TLS.ClientKey),
+		"vaultCAPem": func(_, key string) {
+			c.ignore(key, "the provider no longer reads it either; use vaultCACertPath")
+		},
+		"kubernetesServiceAccountPath": func(_, key string) {
+			c.ignore(key, "the provider no longer reads it either; the token is the pod's own")
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.params)) {
+		key := "spec.parameters." + name
+		read, ok := known[name]
+		if !ok {
+			fix := "the parameters are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+			if near := plan.Nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
+				fix = fmt.Sprintf("did you mean %q?", near)
+			}
+			c.fail(key, "the parameter is unknown", fix)
+			continue
+		}
+		read(c.params[name], key)
+	}
+	c.plan.Login.Method = plan.Set("kubernetes", c.at("spec.provider"))
+	if c.params["roleName"] == "" {
+		c.fail("spec.parameters.roleName", "it is missing", "name the role of Vault's kubernetes login")
+	}
+	if c.params["vaultAuthMountPath"] != "" && c.params["vaultKubernetesMountPath"] != "" {
+		c.fail("spec.parameters.vaultKubernetesMountPath", "vaultAuthMountPath is there too, and both are the mount of the login",
+			"keep vaultAuthMountPath")
+	}
+}
+
+// text fills a setting; an empty parameter is one that is not there.
+func (c *providerClass) text(to *plan.Setting[string]) func(value, key string) {
+	return func(value, key string) {
+		if value != "" {
+			*to = plan.Set(value, c.at(key))
+		}
+	}
+}
+
+// file fills a setting with a path. It was one in the provider's container, and
+// is one in ours now.
+func (c *providerClass) file(to *plan.Setting[string]) func(value, key string) {
+	return func(value, key string) {
+		if value != "" {
+			*to = plan.Set(c.in.absolute(value), c.at(key))
+		}
+	}
+}
+
+// audience: the provider has a token made for it; we take the token that is in
+// the pod, and cannot make it.
+func (c *providerClass) audience(value, key string) {
+	if value == "" {
+		return
+	}
+	c.plan.Login.Params = put(c.plan.Login.Params, "audience", plan.Set(value, c.at(key)))
+	c.ignore(key, "the token is the one in the pod: where the role of the login wants this audience, mount a projected token that has it and give jwt_file")
+}
+
+func (c *providerClass) skipVerify(value, key string) {
+	set, err := strconv.ParseBool(value)
+	if err != nil {
+		c.fail(key, "it must be true or false", "")
+		return
+	}
+	c.plan.Vault.TLS.SkipVerify = plan.Set(set, c.at(key))
+}
+
+// objects reads the list inside the text, and adds a file for each.
+func (c *providerClass) objects() {
+	const key = "spec.parameters.objects"
+	var why string
+	if c.items, why = classObjects(c.params["objects"]); why != "" {
+		c.fail(key, why, "write a list, each with - objectName, secretPath and secretKey")
+		return
+	}
+	first := map[string]string{}
+	for i, item := range c.items {
+		o := classObject{class: c, fields: item, key: fmt.Sprintf("objects[%d]", i)}
+		f, ok := o.file()
+		if !ok {
+			continue
+		}
+		if at, twice := first[f.Path]; twice {
+			c.fail(o.place("objectName"), fmt.Sprintf("each objectName must be unique, and %q is that of %s too", o.name, at), o.otherNames())
+			continue
+		}
+		first[f.Path] = o.key
+		f.Path = path.Join(c.dir, f.Path)
+		c.plan.Files = append(c.plan.Files, f)
+	}
+}
