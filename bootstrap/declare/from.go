@@ -20,6 +20,8 @@ type frontKind struct {
 func frontKinds() []frontKind {
 	return []frontKind{
 		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
+		{name: bankVaultsName, bare: true, help: "bank-vaults references in inherited variables", make: func(_ string, o plan.Origin) Front { return BankVaults{Origin: o} }},
+		{name: mlflowName, bare: true, help: "the variables of MLflow Secrets Auth's Vault provider", make: func(_ string, o plan.Origin) Front { return MLflow{Origin: o} }},
 	}
 }
 
