@@ -157,6 +157,9 @@ func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 
 // field looks one field up.
 func field(ref plan.Ref, s secret.Secret) (any, *failure) {
+	if ref.Select == plan.SelectTracking {
+		return tracking(ref.Field, s.Fields().Reveal())
+	}
 	if ref.Select != plan.SelectKey {
 		return nil, unsupported("looking a field up by path or template is not supported yet")
 	}

@@ -9,10 +9,11 @@
 // plan.Problems, and none of them repeats a value.
 //
 // The fronts are [Config] (our own YAML), [Environment] (the VAULT_… variables
-// of the vault command) and [References] (vault:… references in inherited
-// variables). [ParseFileFlag], [ParseTemplateFlag], [ParseEnvFlag] and
-// [ParseAuthFlag] read the flags that declare something. Ranks and precedence are not decided here:
-// see plan.Overlay and plan.Merge.
+// of the vault command), [References] (vault:… references in inherited
+// variables), and the declarations of others that [Kinds] lists. [ParseFileFlag],
+// [ParseTemplateFlag], [ParseEnvFlag] and [ParseAuthFlag] read the flags that
+// declare something. Ranks and precedence are not decided here: see plan.Overlay
+// and plan.Merge.
 package declare
 
 import (

@@ -20,18 +20,22 @@ type References struct{}
 func (References) Name() string { return "references" }
 
 // Declare reads Input.Environ. Problems have CodeConfig and name the variable:
-// a malformed reference, and the templates and writes (${…}, >>vault:) that
-// bank-vaults knows and this front does not.
+// a malformed reference, and what only [BankVaults] knows: templates and writes
+// (${…}, >>vault:), and vault:login.
 func (f References) Declare(in Input) (plan.Plan, bool, error) {
 	var p plan.Plan
 	var problems plan.Problems
 	for _, entry := range in.Environ {
 		name, text, ok := strings.Cut(entry, "=")
-		if !ok || name == "" || isOwnVariable(name) {
+		wantsToken := name == "VAULT_TOKEN" && text == loginToken
+		if !ok || name == "" || isOwnVariable(name) && !wantsToken {
 			continue
 		}
 		from := plan.Origin{Front: f.Name(), At: name}
 		ref, why, fix := implicitReference(text)
+		if wantsToken {
+			why, fix = "vault:login, the token of the login, is no reference to a secret", fixEnv
+		}
 		switch {
 		case why != "":
 			problems = append(problems, &plan.Problem{
@@ -49,18 +53,20 @@ func isOwnVariable(name string) bool {
 	return strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "SECRETBOOT_")
 }
 
+const fixEnv = "use --from env, which reads all that bank-vaults knows"
+
 // implicitReference gives nil for a value that is no reference. why must not
 // repeat the value: it may be a secret that only looks like a reference.
 func implicitReference(text string) (ref *plan.Ref, why, fix string) {
 	switch {
 	case strings.HasPrefix(text, ">>vault:"):
-		return nil, "writing to Vault (>>vault:) is not supported yet", "unset the variable; this version only reads"
+		return nil, "nothing is written to Vault (>>vault:) for a variable that happens to be there", fixEnv
 	case !strings.HasPrefix(text, "vault:"), plan.IsTransitCiphertext(text):
 		return nil, "", ""
 	case !strings.ContainsAny(text, "/#"):
 		return nil, "", "" // a secret has a mount and a name: this cannot be one
 	case strings.Contains(text, "${"):
-		return nil, "a template (${…}) in a reference is not supported yet", "write the template below env in a configuration file"
+		return nil, "there is a template (${…}) in the reference", fixEnv
 	}
 	parsed, err := plan.ParseRef(text)
 	if err != nil {

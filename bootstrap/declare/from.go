@@ -27,6 +27,8 @@ func frontKinds() []frontKind {
 		{name: secretProviderClassName, help: "a SecretProviderClass of the Vault CSI provider; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return SecretProviderClass{Path: p, Origin: o} }},
 		{name: externalSecretName, help: "ExternalSecrets and their SecretStores as files, one per key; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o} }},
 		{name: externalSecretEnvName, help: "the same as variables, one per key", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o, Env: true} }},
+		{name: bankVaultsName, bare: true, help: "bank-vaults references in inherited variables", make: func(_ string, o plan.Origin) Front { return BankVaults{Origin: o} }},
+		{name: mlflowName, bare: true, help: "the variables of MLflow Secrets Auth's Vault provider", make: func(_ string, o plan.Origin) Front { return MLflow{Origin: o} }},
 	}
 }
 

@@ -136,7 +136,8 @@ func (e *environment) login() {
 }
 
 func (e *environment) input(name, variable string) {
-	_, direct := e.in.variable(variable)
+	text, direct := e.in.variable(variable)
+	direct = direct && text != loginToken // it asks for a token, see BankVaults
 	path, file := e.in.variable(variable + "_FILE")
 	switch {
 	case direct && file:

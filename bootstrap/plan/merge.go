@@ -57,11 +57,29 @@ func (p *Plan) settings() []named {
 		{"run.pty", &r.PTY},
 		{"run.pristine", &r.Pristine},
 		{"run.env_allow", &r.EnvAllow},
-		{"run.env_deny", &r.EnvDeny},
+		{envDeny, &r.EnvDeny},
 		{"run.dangerous_env", &r.DangerousEnv},
 		{"run.keep_credentials", &r.KeepCredentials},
 		{"run.no_new_privs", &r.NoNewPrivs},
 	}
+}
+
+// envDeny is the one setting that several declarations of a rank complete.
+const envDeny = "run.env_deny"
+
+// joined gives the patterns of both, each once. The origin is the first one's.
+func joined(a, b Setting[[]string]) Setting[[]string] {
+	if !a.IsSet {
+		return b
+	}
+	both := slices.Clone(a.Value)
+	for _, glob := range b.Value {
+		if !slices.Contains(both, glob) {
+			both = append(both, glob)
+		}
+	}
+	a.Value = both
+	return a
 }
 
 // Overlay gives low with high put over it. A setting, a login input, a login
@@ -134,6 +152,7 @@ func union[V any](low, high map[string]V) map[string]V {
 // login input, a login parameter, a header, a KV rule or a command that two of
 // them give differently is a Problem with CodeConfig that names both places. All such
 // problems are returned together, as Problems. The same value twice is fine.
+// What the command does not inherit is what any of them says.
 func Merge(parts ...Plan) (Plan, error) {
 	var out Plan
 	var problems Problems
@@ -142,6 +161,7 @@ func Merge(parts ...Plan) (Plan, error) {
 		problems = append(problems, out.conflicts(part)...)
 		next := Overlay(*part, out) // what is there already stays
 		next.keepRoots(part)
+		next.Run.EnvDeny = joined(out.Run.EnvDeny, part.Run.EnvDeny)
 		next.appendLists(out, *part)
 		out = next
 	}
@@ -167,7 +187,7 @@ func (p *Plan) conflicts(part *Plan) Problems {
 	theirs := part.settings()
 	for i, s := range p.settings() {
 		other := theirs[i]
-		if s.isSet() && other.isSet() && !s.same(other.setting) {
+		if s.isSet() && other.isSet() && !s.same(other.setting) && s.name != envDeny {
 			problems = append(problems, conflict(s.name, s.from(), other.from()))
 		}
 	}

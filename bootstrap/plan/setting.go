@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 )
 
 // Origin says who declared something: every error that a user sees carries one.
@@ -91,12 +92,15 @@ type Handle struct {
 
 	// Member, with HandleEnv and HandleFile, is a key of the JSON object that
 	// begins at byte Offset of the text there: its value, which is the text of a
-	// string and the JSON of anything else.
+	// string and the JSON of anything else. Without a Member the text is that
+	// from byte Offset up to End, where an End of 0 is that of the text.
 	Member string
 	Offset int
+	End    int
 }
 
-// String names the place, as env:NAME, file:PATH or FILE#KEY.
+// String names the place, as env:NAME, file:PATH or FILE#KEY; a part of a text
+// as env:NAME@OFFSET-END or env:NAME@OFFSET#MEMBER.
 func (h Handle) String() string {
 	switch h.Kind {
 	case HandleEnv:
@@ -111,15 +115,23 @@ func (h Handle) String() string {
 	return ""
 }
 
-// member names the member that is meant.
+// member names the part that is meant: two parts never have one name, because
+// what a request is told by is made of it.
 func (h Handle) member() string {
-	if h.Member == "" {
-		return ""
+	part := ""
+	if h.Offset > 0 || h.End > 0 {
+		part = "@" + strconv.Itoa(h.Offset)
 	}
-	return "#" + h.Member
+	if h.End > 0 {
+		part += "-" + strconv.Itoa(h.End)
+	}
+	if h.Member != "" {
+		part += "#" + h.Member
+	}
+	return part
 }
 
 // same reports whether both name the same place, wherever they were declared.
 func (h Handle) same(o Handle) bool {
-	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End
 }

@@ -1,0 +1,257 @@
+package declare
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+)
+
+// refusal says what is wrong with a declaration. It holds nothing of a value.
+type refusal struct{ why, fix string }
+
+// bankVaultsValue reads the value of one variable. A place in it is a number of
+// bytes from its beginning.
+type bankVaultsValue struct {
+	name, text string
+	from       plan.Origin
+	transit    string
+	optional   bool
+}
+
+// source gives what the value leads to; found is false for one with no reference.
+func (v bankVaultsValue) source() (src plan.Source, found bool, err *refusal) {
+	spans, err := v.spans()
+	if err != nil {
+		return plan.Source{}, false, err
+	}
+	if len(spans) == 0 {
+		ref, err := v.reference(0, len(v.text))
+		return plan.Source{Ref: ref}, ref != nil, err
+	}
+	end := 0
+	for _, s := range spans {
+		ref, err := v.reference(s.from, s.to)
+		if err != nil {
+			return plan.Source{}, false, err
+		}
+		if ref == nil {
+			continue // encrypted, with no key to decrypt it
+		}
+		src.Pieces = append(v.literal(src.Pieces, end, s.from-len("${")), plan.Piece{Ref: ref})
+		end, found = s.to+len("}"), true
+	}
+	if !found {
+		return plan.Source{}, false, nil
+	}
+	src.Pieces = v.literal(src.Pieces, end, len(v.text))
+	if len(src.Pieces) == 1 {
+		return plan.Source{Ref: src.Pieces[0].Ref}, true, nil
+	}
+	return src, true, nil
+}
+
+// literal adds the text between two references: its place alone, for a
+// connection string has passwords in it as often as not.
+func (v bankVaultsValue) literal(pieces []plan.Piece, from, to int) []plan.Piece {
+	if from == to {
+		return pieces
+	}
+	return append(pieces, plan.Piece{Text: &plan.Handle{Kind: plan.HandleEnv, Name: v.name, Origin: v.from}, From: from, To: to})
+}
+
+// span is a reference inside of ${ and }.
+type span struct{ from, to int }
+
+// spans finds the references inside of the text. One that is not closed is none.
+func (v bankVaultsValue) spans() ([]span, *refusal) {
+	var found []span
+	last := strings.LastIndexByte(v.text, '}')
+	for at := 0; ; {
+		i := strings.Index(v.text[at:], "${")
+		if i < 0 || at+i > last {
+			return found, nil
+		}
+		at += i + len("${")
+		rest := v.text[at:]
+		arrows := len(rest) - len(strings.TrimLeft(rest, ">"))
+		if !strings.HasPrefix(rest[arrows:], "vault:") || arrows > 2 {
+			continue
+		}
+		n := inlineEnd(rest)
+		switch {
+		case n < 0:
+			continue
+		case arrows == 1: // the original takes the braces away and delivers the rest
+			return nil, &refusal{"a reference in it begins with one >", "write ${vault:…} to read, or ${>>vault:…} to write"}
+		}
+		found = append(found, span{at, at + n})
+		at += n + len("}")
+	}
+}
+
+// inlineEnd finds the } that closes a reference: not that of a template in its
+// key, nor those of the JSON that it writes. It is -1 where none does in the line.
+//
+// The original takes the first }, and the one after it too if there is one, which
+// cuts objects inside of objects and eats a } that follows a reference.
+func inlineEnd(s string) int {
+	depth, hashes := 0, 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\n':
+			return -1
+		case s[i] == '#':
+			hashes++
+		case strings.HasPrefix(s[i:], "${"):
+			depth++
+			i++
+		case s[i] == '{' && hashes > 1 && s[0] == '>':
+			dec := json.NewDecoder(strings.NewReader(s[i:]))
+			var object json.RawMessage
+			if dec.Decode(&object) == nil {
+				i += int(dec.InputOffset()) - 1
+			}
+		case s[i] == '}':
+			if depth == 0 {
+				return i
+			}
+			depth--
+		}
+	}
+	return -1
+}
+
+// reference reads the bytes from up to to; nil where they are none.
+func (v bankVaultsValue) reference(from, to int) (*plan.Ref, *refusal) {
+	text := v.text[from:to]
+	if plan.IsTransitCiphertext(text) {
+		return v.decryption(from, to), nil
+	}
+	text, isWrite := strings.CutPrefix(text, ">>")
+	text, ok := strings.CutPrefix(text, "vault:")
+	if !ok {
+		return nil, nil
+	}
+	parts := strings.SplitN(text, "#", 3)
+	switch {
+	case len(parts) < 2:
+		return nil, &refusal{"the reference names no key", "write vault:PATH#KEY"}
+	case parts[1] == "":
+		return nil, &refusal{"the key after # is empty", "write vault:PATH#KEY"}
+	}
+	ref := &plan.Ref{Field: parts[1], NullEmpty: true}
+	if strings.Contains(ref.Field, "${") {
+		if !strings.Contains(ref.Field, "}") {
+			return nil, &refusal{"the template in its key is not closed", "end each action with }"}
+		}
+		ref.Select, ref.NullEmpty = plan.SelectTemplate, false
+	}
+	third := strings.Join(parts[2:], "")
+	var err *refusal
+	if isWrite {
+		ref.Read, err = v.write(parts[0], third, to-len(third))
+	} else {
+		ref.Read, err = bankVaultsRead(parts[0], third, len(parts) > 2)
+		ref.Read.Optional = v.optional
+	}
+	ref.Read.Origin = v.from
+	return ref, err
+}
+
+// bankVaultsRead makes a read of a path as it is, and of a version.
+func bankVaultsRead(path, version string, pinned bool) (plan.Read, *refusal) {
+	ref, err := plan.ParseRef("vault:" + path)
+	if err != nil {
+		return plan.Read{}, &refusal{"the reference is wrong: " + err.Error(), "write vault:PATH#KEY"}
+	}
+	read := ref.Read
+	read.KV = plan.KVLiteral
+	if !pinned {
+		return read, nil
+	}
+	n, err := strconv.Atoi(version)
+	if err != nil || n < 1 {
+		return plan.Read{}, &refusal{"the version must be a whole number from 1", "leave it out for the newest"}
+	}
+	read.Version = n
+	return read, nil
+}
+
+// write makes a write whose body is the JSON object that begins at byte at.
+func (v bankVaultsValue) write(path, object string, at int) (plan.Read, *refusal) {
+	read, err := bankVaultsRead(path, "", false)
+	read.Op = plan.OpWrite
+	if err != nil || object == "" {
+		return read, err
+	}
+	names, why := members(object)
+	if why != "" {
+		return plan.Read{}, &refusal{why, "write >>vault:PATH#KEY#{\"name\":\"text\"}"}
+	}
+	at += len(object) - len(strings.TrimLeft(object, " \t\r\n"))
+	for _, name := range names {
+		read.Body = put(read.Body, name, plan.Handle{Kind: plan.HandleEnv, Name: v.name, Member: name, Offset: at, Origin: v.from})
+	}
+	return read, nil
+}
+
+// members lists the names in a JSON object. What is sent is text; Vault takes
+// that for a number or a truth value too, but would cut a list at its commas and
+// refuse an object, so these are refused here.
+func members(text string) (names []string, why string) {
+	const notJSON = "what it writes is not one JSON object"
+	dec := json.NewDecoder(strings.NewReader(text))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, notJSON
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, notJSON
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, notJSON
+		}
+		name, _ := key.(string)
+		switch {
+		case name == "":
+			return nil, "a member of what it writes has no name"
+		case slices.Contains(names, name):
+			return nil, "a member of what it writes is there twice"
+		case value[0] == '{' || value[0] == '[' || value[0] == 'n':
+			return nil, "a member of what it writes is a list, an object or null, and only text, numbers and truth values are sent"
+		}
+		names = append(names, name)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, notJSON
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, notJSON
+	}
+	return names, ""
+}
+
+// decryption has the transit engine decrypt the bytes from up to to; nil without
+// a key.
+func (v bankVaultsValue) decryption(from, to int) *plan.Ref {
+	if v.transit == "" {
+		return nil
+	}
+	text := plan.Handle{Kind: plan.HandleEnv, Name: v.name, Origin: v.from}
+	if to-from < len(v.text) {
+		text.Offset, text.End = from, to
+	}
+	return &plan.Ref{
+		Read: plan.Read{
+			Path: v.transit, Op: plan.OpWrite, KV: plan.KVLiteral, Body: map[string]plan.Handle{"ciphertext": text}, Origin: v.from,
+		},
+		Field: "plaintext", Decode: plan.DecodeBase64,
+	}
+}
