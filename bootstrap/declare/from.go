@@ -29,6 +29,7 @@ func frontKinds() []frontKind {
 		{name: externalSecretEnvName, help: "the same as variables, one per key", make: func(p string, o plan.Origin) Front { return ExternalSecret{Path: p, Origin: o, Env: true} }},
 		{name: bankVaultsName, bare: true, help: "bank-vaults references in inherited variables", make: func(_ string, o plan.Origin) Front { return BankVaults{Origin: o} }},
 		{name: mlflowName, bare: true, help: "the variables of MLflow Secrets Auth's Vault provider", make: func(_ string, o plan.Origin) Front { return MLflow{Origin: o} }},
+		{name: manifestName, help: "all of the above that a Kubernetes workload has; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return Manifest{Path: p, Origin: o} }},
 	}
 }
 
