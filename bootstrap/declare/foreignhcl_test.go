@@ -113,3 +113,29 @@ func TestAgentPieces(t *testing.T) {
 		})
 	}
 }
+
+// TestAgentBounds gives files that would cost much time or stack if they were read.
+func TestAgentBounds(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"words":      {strings.Repeat("abcdefgh = 1\n", 50_000), "words and signs"},
+		"blocks":     {strings.Repeat("template { }\n", 50_000), "words and signs"},
+		"json words": {`{"a": [` + strings.Repeat("1,", 400_000) + "1]}", "words and signs"},
+		"json keys":  {"{" + strings.Repeat(`"valt": 1,`, 50_000) + `"b": 1}`, "words and signs"},
+		"lists":      {"a = " + strings.Repeat("[", 1_000_000), "nested too deeply"},
+		"braces":     {strings.Repeat("a {", 300_000), "nested too deeply"},
+		"json lists": {`{"a": ` + strings.Repeat("[", 1_000_000), "nested too deeply"},
+		"large":      {strings.Repeat("#", declare.MaxFile+1), "larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := declare.Input{Open: open(fstest.MapFS{"etc/x": {Data: []byte(tt.text)}}), Cwd: "/work"}
+			_, _, err := declare.Agent{Path: "/etc/x", Origin: plan.Origin{At: "--from"}}.Declare(in)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			checkFrontProblems(t, err)
+			if n := len(err.Error()); n > 200 {
+				t.Errorf("a message of %d bytes", n)
+			}
+		})
+	}
+}

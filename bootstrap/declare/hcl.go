@@ -68,7 +68,7 @@ func readHCL(src []byte) (*hclNode, *hclSyntax) {
 		r.dec.UseNumber()
 		return r.file()
 	}
-	if bad := hclDepth(rest); bad != nil {
+	if bad := hclBounds(rest); bad != nil {
 		return nil, bad
 	}
 	file, err := parser.ParseDontErrorOnDuplicateKeys(rest)
@@ -84,24 +84,34 @@ func readHCL(src []byte) (*hclNode, *hclSyntax) {
 	return root, b.bad
 }
 
-// hclDepth looks for nesting so deep that the parser, which calls itself for each
-// level, could run out of stack: nothing can catch that.
-func hclDepth(src []byte) *hclSyntax {
+// hclBounds refuses what would cost too much: nesting so deep that the parser,
+// which calls itself for each level, could run out of stack, for nothing can catch
+// that; and more words than a configuration has, each of which could be a problem.
+func hclBounds(src []byte) *hclSyntax {
 	s := scanner.New(src)
 	s.Error = func(token.Pos, string) {} // the parser tells
 	depth := 0
-	for {
-		switch t := s.Scan(); t.Type {
+	for n := 0; ; n++ {
+		t := s.Scan()
+		switch t.Type {
 		case token.EOF, token.ILLEGAL:
 			return nil
 		case token.LBRACE, token.LBRACK:
-			if depth++; depth > maxDepth {
-				return &hclSyntax{hclPos(t.Pos), "it is nested too deeply", ""}
-			}
+			depth++
 		case token.RBRACE, token.RBRACK:
 			depth--
 		}
+		switch {
+		case depth > maxDepth:
+			return &hclSyntax{hclPos(t.Pos), "it is nested too deeply", ""}
+		case n >= maxTokens:
+			return tooManyWords(hclPos(t.Pos))
+		}
 	}
+}
+
+func tooManyWords(at pos) *hclSyntax {
+	return &hclSyntax{at, fmt.Sprintf("the file has more than %d words and signs", maxTokens), "split it"}
 }
 
 func hclPos(p token.Pos) pos { return pos{max(p.Line, 1), max(p.Column, 1)} }
@@ -221,6 +231,7 @@ type jsonReader struct {
 	shift int
 	at    pos // of the byte at done
 	done  int
+	seen  int // tokens
 }
 
 func (r *jsonReader) file() (*hclNode, *hclSyntax) {
@@ -252,6 +263,9 @@ func (r *jsonReader) next() (json.Token, pos, error) {
 		before++
 	}
 	r.advance(before)
+	if r.seen++; r.seen > maxTokens {
+		return nil, pos{}, tooManyWords(r.at)
+	}
 	return t, r.at, nil
 }
 
