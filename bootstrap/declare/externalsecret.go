@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"reflect"
@@ -89,6 +90,7 @@ type externals struct {
 	front    string
 	docs     []document
 	stores   map[string]*store // by place
+	asked    map[string]*store // by kind, namespace of what asks, and name
 	used     []*store          // in the order of their use
 	every    []plan.Setting[time.Duration]
 	plan     plan.Plan
@@ -97,9 +99,10 @@ type externals struct {
 
 // store gives the store that a reference names; nil where there is none.
 func (all *externals) store(ref storeRef, namespace string) *store {
-	kind := ref.Kind
-	if kind == "" {
-		kind = "SecretStore"
+	kind := cmp.Or(ref.Kind, "SecretStore")
+	asked := kind + "/" + namespace + "/" + ref.Name
+	if s, ok := all.asked[asked]; ok {
+		return s
 	}
 	d, ok := named(all.docs, kind, ref.Name, namespace)
 	if !ok {
@@ -111,6 +114,7 @@ func (all *externals) store(ref storeRef, namespace string) *store {
 		all.stores[d.at] = s
 		all.used = append(all.used, s)
 	}
+	all.asked = put(all.asked, asked, s)
 	return s
 }
 
@@ -120,7 +124,7 @@ func (all *externals) join() {
 		all.problems.Add(s.problems.Err())
 	}
 	for i, s := range all.used {
-		if i > 0 && !s.sameServer(all.used[0]) {
+		if i > 0 && len(s.problems)+len(all.used[0].problems) == 0 && !s.sameServer(all.used[0]) {
 			all.problems.Add(&plan.Problem{
 				Code: plan.CodeConfig, Origin: s.at("spec"), What: fmt.Sprintf("%s %q", s.kind, s.name),
 				Why: "it has another server or login than " + all.used[0].at("spec").String() + ", and one run has one of each",
@@ -213,7 +217,7 @@ func (e *external) read() (name string) {
 	if e.kind == "ClusterExternalSecret" {
 		var c clusterExternalSpec
 		e.fill(raw, reflect.ValueOf(&c).Elem(), e.key)
-		e.ignoreAll("spec.", "it says where ExternalSecrets are made, and none is made", []unusedField{
+		e.ignoreAll("spec.", "it says where and when ExternalSecrets are made, and none is made", []unusedField{
 			{"externalSecretMetadata", c.Metadata},
 			{"namespaceSelector", c.Selector},
 			{"namespaceSelectors", c.Selectors},

@@ -1,11 +1,11 @@
 package declare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
-	"slices"
 	"strconv"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -54,26 +54,20 @@ func (e *external) store(source externalSource, key string) *store {
 	if source.StoreRef.Name != "" {
 		ref, from = source.StoreRef, key+".sourceRef.storeRef"
 	}
-	switch {
-	case ref.Name != "":
-	case e.told(from):
-		return nil
-	default:
+	if ref.Name == "" {
 		e.fail(from, "no store is named", "write secretStoreRef: { name: NAME }")
 		return nil
 	}
 	s := e.all.store(ref, e.namespace)
-	if s == nil && !e.told(from) {
-		e.fail(from, fmt.Sprintf("the store %q is not in the file, and its path and version say where the secrets are", ref.Name),
-			"put the SecretStore into the same file, apart by ---; the files of several --from are not put together")
+	if s == nil {
+		what := fmt.Sprintf("the %s %q", cmp.Or(ref.Kind, "SecretStore"), ref.Name)
+		if e.namespace != "" {
+			what += fmt.Sprintf(" of the namespace %q", e.namespace)
+		}
+		e.fail(from, what+" is not in the file, and its path and version say where the secrets are",
+			"put it into the same file, apart by ---; the files of several --from are not put together")
 	}
 	return s
-}
-
-// told reports whether there is a problem with a key already: all entries name
-// the same store.
-func (e *external) told(key string) bool {
-	return slices.ContainsFunc(e.problems, func(p *plan.Problem) bool { return p.Origin == e.at(key) })
 }
 
 // single reads one entry of data.
@@ -163,6 +157,7 @@ func (e *external) from(d *externalFrom, key string) {
 		part.Rename = append(part.Rename, e.rename(r, fmt.Sprintf("%s.rewrite[%d]", key, i)))
 	}
 	switch {
+	case d.SourceRef.GeneratorRef != nil:
 	case (d.Extract == nil) == (d.Find == nil):
 		e.fail(key, "it must have one of extract and find", "")
 	case s == nil:

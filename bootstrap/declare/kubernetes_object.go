@@ -18,13 +18,24 @@ type object struct {
 	in       Input
 	plan     plan.Plan
 	problems plan.Problems
+	told     map[string]bool // keys that have a problem
 }
 
 // at is the place of a key of the object.
 func (o *object) at(key string) plan.Origin { return o.origin(o.front, key) }
 
-// fail adds a problem with a key. why must not repeat a value.
+// fail adds a problem with a key, unless there is one with it or with what it is
+// in: one mistake is told once. why must not repeat a value.
 func (o *object) fail(key, why, fix string) {
+	for i := range len(key) {
+		if (key[i] == '.' || key[i] == '[') && o.told[key[:i]] {
+			return
+		}
+	}
+	if o.told[key] {
+		return
+	}
+	o.told = put(o.told, key, true)
 	o.problems.Add(&plan.Problem{
 		Code: plan.CodeConfig, Origin: o.at(key), What: fmt.Sprintf("field %q", lastKey(key)), Why: why, Fix: fix,
 	})
@@ -230,9 +241,9 @@ func namesOf(docs []document) []string {
 // that asks for it. Most files name no namespace, which is any.
 func named(docs []document, kind, name, namespace string) (document, bool) {
 	var found []document
-	for _, d := range ofKind(docs, kind) {
+	for _, d := range docs {
 		switch {
-		case d.name != name:
+		case d.kind != kind || d.name != name:
 		case d.namespace == namespace:
 			return d, true
 		case d.namespace == "" || namespace == "":

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
@@ -63,7 +61,6 @@ type providerClass struct {
 	object
 	dir    string
 	params map[string]string
-	items  []map[string]yaml.Node // of objects
 }
 
 // providerClassSpec is spec; the parameters are the provider's own.
@@ -104,8 +101,34 @@ func (c *providerClass) spec() {
 
 // parameters reads all but the objects.
 func (c *providerClass) parameters() {
+	known := c.readers()
+	words := slices.Sorted(maps.Keys(known))
+	for _, name := range slices.Sorted(maps.Keys(c.params)) {
+		key := "spec.parameters." + name
+		if read, ok := known[name]; ok {
+			read(c.params[name], key)
+			continue
+		}
+		fix := "the parameters are " + strings.Join(words, ", ")
+		if near := plan.Nearest(name, words); near != "" {
+			fix = fmt.Sprintf("did you mean %q?", near)
+		}
+		c.fail(key, "the parameter is unknown", fix)
+	}
+	c.plan.Login.Method = plan.Set("kubernetes", c.at("spec.provider"))
+	if c.params["roleName"] == "" {
+		c.fail("spec.parameters.roleName", "it is missing", "name the role of Vault's kubernetes login")
+	}
+	if c.params["vaultAuthMountPath"] != "" && c.params["vaultKubernetesMountPath"] != "" {
+		c.fail("spec.parameters.vaultKubernetesMountPath", "vaultAuthMountPath is there too, and both are the mount of the login",
+			"keep vaultAuthMountPath")
+	}
+}
+
+// readers has what to do with each parameter.
+func (c *providerClass) readers() map[string]func(value, key string) {
 	v := &c.plan.Vault
-	known := map[string]func(value, key string){
+	return map[string]func(value, key string){
 		"objects":                  func(string, string) {},
 		"roleName":                 c.text(&c.plan.Login.Role),
 		"vaultAddress":             c.text(&v.Address),
@@ -125,27 +148,6 @@ func (c *providerClass) parameters() {
 		"kubernetesServiceAccountPath": func(_, key string) {
 			c.ignore(key, "the provider no longer reads it either; the token is the pod's own")
 		},
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.params)) {
-		key := "spec.parameters." + name
-		read, ok := known[name]
-		if !ok {
-			fix := "the parameters are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-			if near := plan.Nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
-				fix = fmt.Sprintf("did you mean %q?", near)
-			}
-			c.fail(key, "the parameter is unknown", fix)
-			continue
-		}
-		read(c.params[name], key)
-	}
-	c.plan.Login.Method = plan.Set("kubernetes", c.at("spec.provider"))
-	if c.params["roleName"] == "" {
-		c.fail("spec.parameters.roleName", "it is missing", "name the role of Vault's kubernetes login")
-	}
-	if c.params["vaultAuthMountPath"] != "" && c.params["vaultKubernetesMountPath"] != "" {
-		c.fail("spec.parameters.vaultKubernetesMountPath", "vaultAuthMountPath is there too, and both are the mount of the login",
-			"keep vaultAuthMountPath")
 	}
 }
 
@@ -190,24 +192,40 @@ func (c *providerClass) skipVerify(value, key string) {
 // objects reads the list inside the text, and adds a file for each.
 func (c *providerClass) objects() {
 	const key = "spec.parameters.objects"
-	var why string
-	if c.items, why = classObjects(c.params["objects"]); why != "" {
+	items, why := classObjects(c.params["objects"])
+	if why != "" {
 		c.fail(key, why, "write a list, each with - objectName, secretPath and secretKey")
 		return
 	}
-	first := map[string]string{}
-	for i, item := range c.items {
-		o := classObject{class: c, fields: item, key: fmt.Sprintf("objects[%d]", i)}
+	byPath := map[string][]*classObject{}
+	for i, item := range items {
+		o := &classObject{class: c, fields: item, key: fmt.Sprintf("objects[%d]", i)}
 		f, ok := o.file()
 		if !ok {
 			continue
 		}
-		if at, twice := first[f.Path]; twice {
-			c.fail(o.place("objectName"), fmt.Sprintf("each objectName must be unique, and %q is that of %s too", o.name, at), o.otherNames())
-			continue
-		}
-		first[f.Path] = o.key
+		byPath[f.Path] = append(byPath[f.Path], o)
 		f.Path = path.Join(c.dir, f.Path)
 		c.plan.Files = append(c.plan.Files, f)
+	}
+	for _, p := range slices.Sorted(maps.Keys(byPath)) {
+		c.unique(byPath[p])
+	}
+}
+
+// unique refuses objects that would be one file. Tutorials print objectName:
+// config for both the user name and the password, so it says what would be right.
+func (c *providerClass) unique(same []*classObject) {
+	fix, keys := "give each object a name of its own", []string{}
+	for _, o := range same {
+		if key := o.text("secretKey"); key != "" {
+			keys = append(keys, "objectName: "+key)
+		}
+	}
+	if len(keys) == 2 && keys[0] != keys[1] && len(same) == 2 {
+		fix = "objectName is the name of the file: write " + strings.Join(keys, " and ")
+	}
+	for _, o := range same[1:] {
+		c.fail(o.place("objectName"), fmt.Sprintf("each objectName must be unique, and %q is that of %s too", o.name, same[0].key), fix)
 	}
 }

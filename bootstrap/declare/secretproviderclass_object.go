@@ -27,7 +27,11 @@ func classObjects(text string) (items []map[string]yaml.Node, why string) {
 	}
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	if err := dec.Decode(&items); err != nil {
-		return nil, "it must be a list of objects in YAML" + yamlLine(err)
+		why = "it must be a list of objects in YAML" + strings.Replace(yamlLine(err), "of the document", "of the text", 1)
+		if strings.Contains(err.Error(), "already defined at line") {
+			why += ", where a key is there twice"
+		}
+		return nil, why
 	}
 	var more yaml.Node
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
@@ -114,36 +118,6 @@ func badObjectName(name string) string {
 	return ""
 }
 
-// otherNames says how two objects on one name are told apart: tutorials print
-// objectName: config for both the user name and the password.
-func (o *classObject) otherNames() string {
-	fields := []string{}
-	for _, other := range o.class.fieldsNamed(o.name) {
-		if other != "" && !slices.Contains(fields, other) {
-			fields = append(fields, other)
-		}
-	}
-	if len(fields) < 2 {
-		return "give each object a name of its own"
-	}
-	for i, field := range fields {
-		fields[i] = "objectName: " + field
-	}
-	return "objectName is the name of the file: write " + strings.Join(fields, " and ")
-}
-
-// fieldsNamed gives the secretKey of every object with a name.
-func (c *providerClass) fieldsNamed(name string) []string {
-	var fields []string
-	for _, item := range c.items {
-		o := classObject{class: &providerClass{}, fields: item} // what is wrong with it is told elsewhere
-		if o.text("objectName") == name {
-			fields = append(fields, o.text("secretKey"))
-		}
-	}
-	return fields
-}
-
 // read makes the request. The path is the API's, so data/ of a KV version 2 is
 // in it already.
 func (o *classObject) read(from plan.Origin) plan.Read {
@@ -157,23 +131,28 @@ func (o *classObject) read(from plan.Origin) plan.Read {
 	if asks {
 		r.Version = o.version(query)
 	}
-	method := o.text("method")
-	switch method {
-	case "", "GET":
-	case "PUT", "POST": // one and the same to Vault
-		r.Op = plan.OpWrite
-		if asks {
-			o.fail("secretPath", "a version is only of a secret that is read", "leave the query out")
-		}
-	default:
-		fix := "use GET, PUT or POST"
-		if up := strings.ToUpper(method); up == "GET" || up == "PUT" || up == "POST" {
-			fix = "write " + up
-		}
-		o.fail("method", "Vault knows no such method: upper and lower case count", fix)
+	r.Op = o.method()
+	if asks && r.Op != plan.OpRead {
+		o.fail("secretPath", "a version is only of a secret that is read", "leave the query out")
 	}
 	o.arguments(&r)
 	return r
+}
+
+// method: PUT and POST are one and the same to Vault. The original sends any
+// word, and get or post is one that Vault answers with 404.
+func (o *classObject) method() plan.Op {
+	known := map[string]plan.Op{"": plan.OpRead, "GET": plan.OpRead, "LIST": plan.OpList, "PUT": plan.OpWrite, "POST": plan.OpWrite}
+	word := o.text("method")
+	op, ok := known[word]
+	if !ok {
+		fix := "use GET, LIST, PUT or POST"
+		if _, there := known[strings.ToUpper(word)]; there {
+			fix = "write " + strings.ToUpper(word)
+		}
+		o.fail("method", "it is no method that reads or makes a secret; upper and lower case count", fix)
+	}
+	return op
 }
 
 // version reads the query, which the original sends on.
@@ -198,8 +177,8 @@ func (o *classObject) arguments(r *plan.Read) {
 	if !ok || n.ShortTag() == "!!null" {
 		return
 	}
-	if r.Op == plan.OpRead {
-		o.class.ignore(o.place("secretArgs"), "Vault looks at no arguments of a GET; write method: PUT to send them")
+	if r.Op != plan.OpWrite {
+		o.class.ignore(o.place("secretArgs"), "Vault looks at no arguments of a GET or LIST; write method: PUT to send them")
 		return
 	}
 	var args map[string]yaml.Node

@@ -162,7 +162,8 @@ func configMapText(docs []document, name, key, namespace string) (text, why, fix
 	if !ok {
 		return "", fmt.Sprintf("the ConfigMap %q is not in the file", name), "put it into the same file: the cluster's API is not asked"
 	}
-	text, ok = texts(d.body["data"])[key]
+	data, _ := d.body["data"].(map[string]any)
+	text, ok = data[key].(string)
 	if !ok {
 		return "", fmt.Sprintf("the ConfigMap %q has no text with this key", name), "check the key"
 	}

@@ -180,10 +180,12 @@ func (s *store) gcp(key string) {
 	a := s.spec.Auth.GCP
 	s.method("gcp", a.Path, key+".path", key)
 	s.role(a.Role, key+".role", true)
+	why := "the identity is the one that Google's metadata service gives the pod"
 	if a.SecretRef != nil {
+		why = "the key in the Secret says whose identity it is"
 		s.input("credentials", a.SecretRef.Key, "", key+".secretRef.secretAccessKeySecretRef")
 	}
-	s.ignoreAll(key+".", "the identity is the one that Google's metadata service gives the pod", []unusedField{
+	s.ignoreAll(key+".", why, []unusedField{
 		{"location", a.Location},
 		{"projectID", a.ProjectID},
 		{"serviceAccountRef", a.Account},

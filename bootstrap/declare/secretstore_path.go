@@ -21,9 +21,6 @@ func (s *store) isV2() bool { return s.spec.Version != "v1" }
 // One thing is not copied: a slash before the key of a store without a path,
 // which made every request one to the mount data.
 func (s *store) dataPath(key string) (p, why string) {
-	if slices.ContainsFunc(strings.Split(key, "/"), func(e string) bool { return e == "." || e == ".." }) {
-		return "", "the key has a . or .. element"
-	}
 	mount := s.spec.Path
 	switch {
 	case mount != "":
@@ -41,7 +38,16 @@ func (s *store) dataPath(key string) (p, why string) {
 		first, rest, _ := strings.Cut(strings.TrimLeft(key, "/"), "/")
 		key = first + "/data/" + rest
 	}
-	return vaultPath(path.Clean(key))
+	return cleanPath(key)
+}
+
+// cleanPath drops the slashes that are too many, as the original's client does,
+// but climbs nowhere.
+func cleanPath(s string) (p, why string) {
+	if slices.ContainsFunc(strings.Split(s, "/"), func(e string) bool { return e == "." || e == ".." }) {
+		return "", "the path has a . or .. element"
+	}
+	return vaultPath(path.Clean(s))
 }
 
 // metadataPath makes the path of what KV version 2 says about a secret. The
@@ -68,22 +74,20 @@ func (s *store) find(folder string) (f plan.Find, why string) {
 	if folder != "" {
 		f.Base = strings.TrimRight(folder, "/") + "/"
 	}
-	list, read := f.Base, f.Base
+	var list, read string
 	switch mount := s.spec.Path; {
-	case slices.ContainsFunc(strings.Split(folder, "/"), func(e string) bool { return e == "." || e == ".." }):
-		return plan.Find{}, "the path has a . or .. element"
 	case mount != "" && s.isV2():
 		list, read = mount+"/metadata/"+f.Base, mount+"/data/"+f.Base
 	case mount != "":
 		list, read = mount+"/"+f.Base, mount+"/"+f.Base
-	case !s.isV2() || !strings.Contains(f.Base, "/data/"):
-		return plan.Find{}, "the store has no path, so it is not known what to list"
+	case s.isV2() && strings.Contains(f.Base, "/data/"):
+		list, read = strings.Replace(f.Base, "/data/", "/metadata/", 1), f.Base
 	default:
-		list = strings.Replace(f.Base, "/data/", "/metadata/", 1)
+		return plan.Find{}, "the store has no path, so it is not known what to list"
 	}
-	if f.List, why = vaultPath(path.Clean(list)); why != "" {
+	if f.List, why = cleanPath(list); why != "" {
 		return plan.Find{}, why
 	}
-	f.Read, why = vaultPath(path.Clean(read))
+	f.Read, why = cleanPath(read)
 	return f, why
 }
