@@ -107,18 +107,18 @@ func (b *bankVaults) variable(name string) {
 		return
 	}
 	r := bankVaultsValue{name: name, text: value, from: b.origin(name), transit: b.transit, optional: b.optional}
-	src, found, err := r.source()
-	switch {
-	case err != nil:
+	src, err := r.source()
+	if err != nil {
 		b.fail(name, err.why, err.fix)
 		return
-	case !found:
-		if plan.IsTransitCiphertext(value) {
-			b.ignore(name, "it is what the transit engine encrypted, and VAULT_TRANSIT_KEY_ID names no key: it stays as it is")
-		}
+	}
+	if src.left {
+		b.ignore(name, "VAULT_TRANSIT_KEY_ID names no key: what the transit engine encrypted stays as it is")
+	}
+	if !src.found {
 		return
 	}
-	b.plan.Env = append(b.plan.Env, plan.Env{Name: name, Source: src, Origin: r.from})
+	b.plan.Env = append(b.plan.Env, plan.Env{Name: name, Source: src.Source, Origin: r.from})
 	if b.optional {
 		b.hidden = append(b.hidden, literalGlob(name)) // left out, it must not show the reference
 	}

@@ -23,36 +23,46 @@ type bankVaultsValue struct {
 	optional   bool
 }
 
-// source gives what the value leads to; found is false for one with no reference.
-func (v bankVaultsValue) source() (src plan.Source, found bool, err *refusal) {
+// bankVaultsSource is what a value leads to.
+type bankVaultsSource struct {
+	plan.Source
+	found bool // there is a reference
+	left  bool // there is ciphertext, and no key to decrypt it
+}
+
+// source reads the whole value.
+func (v bankVaultsValue) source() (bankVaultsSource, *refusal) {
+	var out bankVaultsSource
 	spans, err := v.spans()
 	if err != nil {
-		return plan.Source{}, false, err
+		return out, err
 	}
 	if len(spans) == 0 {
 		ref, err := v.reference(0, len(v.text))
-		return plan.Source{Ref: ref}, ref != nil, err
+		out.Ref, out.found, out.left = ref, ref != nil, plan.IsTransitCiphertext(v.text) && ref == nil
+		return out, err
 	}
 	end := 0
 	for _, s := range spans {
 		ref, err := v.reference(s.from, s.to)
-		if err != nil {
-			return plan.Source{}, false, err
+		switch {
+		case err != nil:
+			return out, err
+		case ref == nil:
+			out.left = true // it stays as the text that it is
+		default:
+			out.Pieces = append(v.literal(out.Pieces, end, s.from-len("${")), plan.Piece{Ref: ref})
+			end, out.found = s.to+len("}"), true
 		}
-		if ref == nil {
-			continue // encrypted, with no key to decrypt it
-		}
-		src.Pieces = append(v.literal(src.Pieces, end, s.from-len("${")), plan.Piece{Ref: ref})
-		end, found = s.to+len("}"), true
 	}
-	if !found {
-		return plan.Source{}, false, nil
+	if !out.found {
+		return out, nil
 	}
-	src.Pieces = v.literal(src.Pieces, end, len(v.text))
-	if len(src.Pieces) == 1 {
-		return plan.Source{Ref: src.Pieces[0].Ref}, true, nil
+	out.Pieces = v.literal(out.Pieces, end, len(v.text))
+	if len(out.Pieces) == 1 {
+		out.Ref, out.Pieces = out.Pieces[0].Ref, nil
 	}
-	return src, true, nil
+	return out, nil
 }
 
 // literal adds the text between two references: its place alone, for a
@@ -67,63 +77,77 @@ func (v bankVaultsValue) literal(pieces []plan.Piece, from, to int) []plan.Piece
 // span is a reference inside of ${ and }.
 type span struct{ from, to int }
 
-// spans finds the references inside of the text. One that is not closed is none.
-func (v bankVaultsValue) spans() ([]span, *refusal) {
-	var found []span
-	last := strings.LastIndexByte(v.text, '}')
-	for at := 0; ; {
-		i := strings.Index(v.text[at:], "${")
-		if i < 0 || at+i > last {
-			return found, nil
-		}
-		at += i + len("${")
-		rest := v.text[at:]
-		arrows := len(rest) - len(strings.TrimLeft(rest, ">"))
-		if !strings.HasPrefix(rest[arrows:], "vault:") || arrows > 2 {
-			continue
-		}
-		n := inlineEnd(rest)
-		switch {
-		case n < 0:
-			continue
-		case arrows == 1: // the original takes the braces away and delivers the rest
-			return nil, &refusal{"a reference in it begins with one >", "write ${vault:…} to read, or ${>>vault:…} to write"}
-		}
-		found = append(found, span{at, at + n})
-		at += n + len("}")
-	}
+// opening is a ${ that is not closed yet.
+type opening struct {
+	at     int // where what it holds begins
+	arrows int // how many > are there
+	isRef  bool
+	hashes int // seen so far
 }
 
-// inlineEnd finds the } that closes a reference: not that of a template in its
-// key, nor those of the JSON that it writes. It is -1 where none does in the line.
+// spans finds the references inside of the text, in one pass. One that is not
+// closed in its line is none. A template in a key, and the JSON that is written,
+// are part of the reference.
 //
 // The original takes the first }, and the one after it too if there is one, which
 // cuts objects inside of objects and eats a } that follows a reference.
-func inlineEnd(s string) int {
-	depth, hashes := 0, 0
-	for i := 0; i < len(s); i++ {
+func (v bankVaultsValue) spans() ([]span, *refusal) {
+	var found []span
+	var open []opening
+	for i := 0; i < len(v.text); i++ {
+		top := len(open) - 1
 		switch {
-		case s[i] == '\n':
-			return -1
-		case s[i] == '#':
-			hashes++
-		case strings.HasPrefix(s[i:], "${"):
-			depth++
+		case strings.HasPrefix(v.text[i:], "${"):
+			open = append(open, opens(v.text, i+len("${")))
 			i++
-		case s[i] == '{' && hashes > 1 && s[0] == '>':
-			dec := json.NewDecoder(strings.NewReader(s[i:]))
-			var object json.RawMessage
-			if dec.Decode(&object) == nil {
-				i += int(dec.InputOffset()) - 1
+		case v.text[i] == '\n':
+			open = nil
+		case top < 0:
+		case v.text[i] == '#':
+			open[top].hashes++
+			if open[top].hashes == 2 && open[top].arrows > 0 {
+				i += objectLength(v.text[i+1:])
 			}
-		case s[i] == '}':
-			if depth == 0 {
-				return i
+		case v.text[i] == '}':
+			last := open[top]
+			open = open[:top]
+			if !last.isRef {
+				continue
 			}
-			depth--
+			if last.arrows == 1 { // the original takes the braces away and delivers the rest
+				return nil, &refusal{"a reference in it begins with one >", "write ${vault:…} to read, or ${>>vault:…} to write"}
+			}
+			for n := len(found); n > 0 && found[n-1].from > last.at; n-- {
+				found = found[:n-1] // it was in the key of this one
+			}
+			found = append(found, span{last.at, i})
 		}
 	}
-	return -1
+	return found, nil
+}
+
+// opens looks at what follows a ${.
+func opens(text string, at int) opening {
+	rest := text[at:]
+	arrows := 0
+	for arrows < 2 && strings.HasPrefix(rest[arrows:], ">") {
+		arrows++
+	}
+	return opening{at: at, arrows: arrows, isRef: strings.HasPrefix(rest[arrows:], "vault:")}
+}
+
+// objectLength gives the length of the JSON value that s begins with; 0 where it
+// begins with none.
+func objectLength(s string) int {
+	if !strings.HasPrefix(strings.TrimLeft(s, " \t"), "{") {
+		return 0
+	}
+	dec := json.NewDecoder(strings.NewReader(s))
+	var object json.RawMessage
+	if dec.Decode(&object) != nil {
+		return 0
+	}
+	return int(dec.InputOffset())
 }
 
 // reference reads the bytes from up to to; nil where they are none.

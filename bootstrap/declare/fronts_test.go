@@ -129,6 +129,13 @@ Vault.RateLimit = plan.Rate{PerSecond:2.5, Burst:7} @ VAULT_RATE_LIMIT
 			nil,
 			"variable VAULT_RATE_LIMIT: it must be RATE or RATE:BURST in requests a second, such as 10 or 10:20, at most 1000000 (declared at VAULT_RATE_LIMIT)",
 		},
+		{"vault:login is no token", map[string]string{"VAULT_TOKEN": "vault:login"}, nil, ""},
+		{
+			"vault:login beside a file",
+			map[string]string{"VAULT_TOKEN": "vault:login", "VAULT_TOKEN_FILE": "/x"},
+			nil,
+			"Login.Inputs[token].Kind = 0x2\nLogin.Inputs[token].Name = \"/x\"\n",
+		},
 		{"empty helper", nil, emptyToken, "Ignored[0].What = \"/home/u/.vault-token\"\nIgnored[0].Why = \"the file is empty\"\n"},
 		{
 			"files are relative to the working folder",
@@ -212,8 +219,10 @@ func TestReferences(t *testing.T) {
 		{"A=vault:CANARY/x#", `variable "A": the reference is wrong: the field after # is empty (declared at A); write vault:PATH#FIELD`},
 		{"A=vault:CANARY/../x#y", `variable "A": the reference is wrong: the path has an empty, . or .. element (declared at A); write vault:PATH#FIELD`},
 		{"A=vault:a#b#CANARY", `variable "A": the reference is wrong: the version must be a whole number from 1 (declared at A); write vault:PATH#FIELD`},
-		{"A=vault:a/b#${ .CANARY }", `variable "A": a template (${…}) in a reference is not supported yet (declared at A); write the template below env in a configuration file`},
-		{"A=>>vault:a/b#CANARY", `variable "A": writing to Vault (>>vault:) is not supported yet (declared at A); unset the variable; this version only reads`},
+		{"A=vault:a/b#${ .CANARY }", `variable "A": there is a template (${…}) in the reference (declared at A); use --from env, which reads all that bank-vaults knows`},
+		{"A=>>vault:a/b#CANARY", `variable "A": nothing is written to Vault (>>vault:) for a variable that happens to be there (declared at A); use --from env, which reads all that bank-vaults knows`},
+		{"VAULT_TOKEN=vault:login", `variable "VAULT_TOKEN": vault:login, the token of the login, is no reference to a secret (declared at VAULT_TOKEN); use --from env, which reads all that bank-vaults knows`},
+		{"A=vault:login", ""},
 	} {
 		p, found, err := declare.References{}.Declare(declare.Input{Environ: []string{tt.entry}})
 		got := ""
@@ -280,63 +289,6 @@ func TestTemplateFlag(t *testing.T) {
 	} {
 		if _, err := declare.ParseTemplateFlag(in, arg, plan.Origin{At: "--template"}); err == nil || plan.CodeOf(err) != code {
 			t.Errorf("%s: %v", arg, err)
-		}
-	}
-}
-
-func TestResolve(t *testing.T) {
-	big := strings.Repeat("CANARY", declare.MaxFile/6+1)
-	in := declare.Input{
-		Cwd:    "/work",
-		Lookup: lookup(map[string]string{"SET": "value\n", "EMPTY": ""}),
-		Open: open(fstest.MapFS{
-			"work/lf": {Data: []byte("a\n")}, "work/crlf": {Data: []byte("a\r\n")}, "work/two": {Data: []byte("a\n\n")},
-			"work/cr": {Data: []byte("a\r")}, "work/none": {Data: []byte("a")}, "work/empty": {}, "work/newline": {Data: []byte("\n")},
-			"work/big": {Data: []byte(big)}, "work/full": {Data: []byte(big[:declare.MaxFile])},
-			"work/c.yaml":   {Data: []byte("vault: { auth: { secret_id: s3, jwt: [CANARY] }, headers: { X.Y.Z: h4, X.Y: h5 } }\n")},
-			"work/bad.yaml": {Data: []byte("vault: 'CANARY\n")},
-		}),
-	}
-	key := func(file, name string) plan.Handle {
-		return plan.Handle{Kind: plan.HandleKey, File: file, Name: name}
-	}
-	file := func(name string) plan.Handle { return plan.Handle{Kind: plan.HandleFile, Name: name} }
-	env := func(name string) plan.Handle { return plan.Handle{Kind: plan.HandleEnv, Name: name} }
-	for _, tt := range []struct {
-		h         plan.Handle
-		want, why string
-	}{
-		{env("SET"), "value\n", ""},
-		{env("EMPTY"), "", "env:EMPTY: the variable is not set or empty"},
-		{env("UNSET"), "", "env:UNSET: the variable is not set or empty"},
-		{file("lf"), "a", ""},
-		{file("/work/crlf"), "a", ""},
-		{file("two"), "a\n", ""},
-		{file("cr"), "a\r", ""},
-		{file("none"), "a", ""},
-		{file("full"), big[:declare.MaxFile], ""},
-		{file("empty"), "", "file:empty: it is empty"},
-		{file("newline"), "", "file:newline: it is empty"},
-		{file("absent"), "", "file:absent: there is no such file"},
-		{file("big"), "", "file:big: the file is larger than 1048576 bytes"},
-		{key("c.yaml", "vault.auth.secret_id"), "s3", ""},
-		{key("c.yaml", "vault.headers.X.Y.Z"), "h4", ""},
-		{key("c.yaml", "vault.headers.X.Y"), "h5", ""},
-		{key("c.yaml", "vault.headers.X.Z"), "", "the key is no longer there"},
-		{key("c.yaml", "vault.auth.jwt"), "", "the key is no longer there"},
-		{key("c.yaml", "vault.auth.token"), "", "the key is no longer there"},
-		{key("bad.yaml", "vault.auth.token"), "", "no longer valid"},
-		{key("gone.yaml", "vault.auth.token"), "", "there is no such file"},
-		{plan.Handle{Kind: plan.HandleText, Name: "open"}, "open", ""},
-		{plan.Handle{Kind: plan.HandleText}, "", ""},
-		{plan.Handle{}, "", "nothing says where it is"},
-	} {
-		got, err := declare.Resolve(in, tt.h)
-		if string(got) != tt.want || (err == nil) != (tt.why == "") {
-			t.Errorf("%s: %.40q, %v", tt.h, got, err)
-		}
-		if err != nil && (!strings.Contains(err.Error(), tt.why) || strings.Contains(err.Error(), "CANARY") || plan.CodeOf(err) != plan.CodeConfig) {
-			t.Errorf("%s: %v", tt.h, err)
 		}
 	}
 }

@@ -41,7 +41,6 @@ func (f MLflow) Declare(in Input) (plan.Plan, bool, error) {
 	m.unknown()
 	m.header()
 	m.destination()
-	m.refresh()
 	m.login()
 	m.deliver()
 	m.ignore("MLFLOW_SECRETS_LOG_LEVEL", "use --log-level")
@@ -185,18 +184,19 @@ func (m *mlflow) header() {
 
 // refresh reads how long the credentials are believed. The original takes what is
 // no such number for 300.
-func (m *mlflow) refresh() {
+func (m *mlflow) refresh() (r plan.Refresh) {
 	const most = 24 * 60 * 60
 	v := m.text(mlflowTTL)
 	if v == "" {
-		return
+		return r
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > most {
 		m.fail(mlflowTTL, fmt.Sprintf("it must be a whole number of seconds from 1 to %d", most), "")
-		return
+		return r
 	}
-	m.plan.Refresh.Every = plan.Set(time.Duration(n)*time.Second, m.origin(mlflowTTL))
+	r.Every = plan.Set(time.Duration(n)*time.Second, m.origin(mlflowTTL))
+	return r
 }
 
 // login: a token wins over an AppRole. Both are inputs of the Environment front.
@@ -214,6 +214,7 @@ func (m *mlflow) login() {
 // deliver says which variables the command gets, and which it must not inherit.
 func (m *mlflow) deliver() {
 	read, ok := m.read()
+	refresh := m.refresh()
 	mode := strings.ToLower(m.text(mlflowMode))
 	deliver := map[string]string{mlflowToken: plan.TrackingToken}
 	other := []string{mlflowUsername, mlflowPassword}
@@ -231,17 +232,18 @@ func (m *mlflow) deliver() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(deliver)) {
 		m.plan.Env = append(m.plan.Env, plan.Env{
-			Name:   name,
-			Source: plan.Source{Ref: &plan.Ref{Read: read, Field: deliver[name], Select: plan.SelectTracking}},
-			Origin: m.origin(mlflowPath),
+			Name:    name,
+			Source:  plan.Source{Ref: &plan.Ref{Read: read, Field: deliver[name], Select: plan.SelectTracking}},
+			Refresh: refresh,
+			Origin:  m.origin(mlflowPath),
 		})
 	}
 	m.plan.Run.EnvDeny = plan.Set(other, m.origin(mlflowMode))
 }
 
 // credentialsFile refuses a file that gives MLflow's client a name and a password:
-// it takes them before the token, wherever they come from. Its env variables beat
-// the file for basic.
+// it takes them before the token, wherever they come from. In basic mode the
+// variables win over the file.
 //
 // https://mlflow.org/docs/latest/ml/auth/#using-credentials-file
 func (m *mlflow) credentialsFile() {

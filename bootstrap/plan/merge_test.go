@@ -202,3 +202,17 @@ func TestMergeOfNothing(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// TestMergeHides: what one declaration keeps from the command stays kept from it.
+func TestMergeHides(t *testing.T) {
+	var a, b, c Plan
+	a.Run.EnvDeny = Set([]string{"A", "B"}, Origin{At: "a"})
+	b.Run.EnvDeny = Set([]string{"B", "C"}, Origin{At: "b"})
+	got, err := Merge(c, a, c, b)
+	if err != nil || !slices.Equal(got.Run.EnvDeny.Value, []string{"A", "B", "C"}) || got.Run.EnvDeny.Origin.At != "a" {
+		t.Errorf("%+v, %v", got.Run.EnvDeny, err)
+	}
+	if !slices.Equal(a.Run.EnvDeny.Value, []string{"A", "B"}) {
+		t.Error("an argument was changed")
+	}
+}
