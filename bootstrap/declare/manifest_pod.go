@@ -351,7 +351,9 @@ func (m *manifested) webhookVariables() map[string]string {
 		}
 		to, ok := names[short]
 		if !ok {
-			m.ignore(m.podKey("metadata.annotations."+name), "it is for the webhook itself, or not supported")
+			m.plan.Ignored = append(m.plan.Ignored, plan.Ignored{
+				What: "annotation " + name, Why: "it is for the webhook itself, or not supported", Origin: m.at(m.podKey("metadata.annotations")),
+			})
 			continue
 		}
 		vars[to] = annotated[name]
