@@ -42,10 +42,10 @@ func (e *exam) prepareServer() error {
 	p := e.order.Plan
 	switch {
 	case p.Vault.Dev.IsSet:
-		e.unserved, e.noServer = "a local file stands in for Vault", true
+		e.unserved = "a local file stands in for Vault"
 		return nil
 	case !p.Vault.Address.IsSet && (e.order.NoLogin || declared(p) == 0):
-		e.unserved, e.noServer = "no address is given", true
+		e.unserved = "no address is given"
 		return nil
 	}
 	e.unserved = "no usable address"

@@ -67,13 +67,13 @@ type Resolver interface {
 // World is what the steps are tried against.
 type World struct {
 	Resolver Resolver
-	Server   func() (Server, error)                            // prepares it; sends nothing, needs no login
-	Session  func() (bootstrap.Vault, error)                   // prepares the login; sends nothing
-	Job      func(plan.Plan, bootstrap.Vault) (Job, error)     // checks a part of the plan and prepares it
-	Sink     func() (volume.Options, error)                    // the folder for relative paths; Dir "": none is needed
-	Command  func() (detail string, err error)                 // finds the command; nil: there is none
-	Variable func(name string, value secret.Value) error       // whether a command can have it
-	Lookup   func(string) (string, bool)                       // the environment
+	Server   func() (Server, error)                             // prepares it; sends nothing, needs no login
+	Session  func() (bootstrap.Vault, error)                    // prepares the login; sends nothing
+	Job      func(plan.Plan, bootstrap.Vault) (Job, error)      // checks a part of the plan and prepares it
+	Sink     func() (volume.Options, error)                     // the folder for relative paths; Dir "": none is needed
+	Command  func() (detail string, err error)                  // finds the command; nil: there is none
+	Variable func(name string, value secret.Value) error        // whether a command can have it
+	Lookup   func(string) (string, bool)                        // the environment
 	Ask      func(ctx context.Context, r Question) (int, error) // for Probe: the status of the answer
 }
 
@@ -106,13 +106,11 @@ type exam struct {
 
 	server   Server // nil: none can be asked
 	unserved string // why
-	noServer bool   // … because a server is not wanted
 
 	session  bootstrap.Vault // nil: we are not logged in
-	begun    bool            // a login was tried: something may be left to revoke
+	opened   bootstrap.Vault // what a login was tried with, which may have something to revoke
 	examiner Examiner        // nil: a local file
 	asNobody string          // why we are not logged in
-	given    bool            // the token was given to us
 
 	read     readFunc                // each path once
 	reported map[string]bool         // reads that have a finding of their own, by key

@@ -46,7 +46,7 @@ func (e *exam) reach(ctx context.Context) {
 		return
 	}
 	e.tls(ctx, way, addrs)
-	e.health(ctx)
+	e.health(ctx, e.found[len(e.found)-1].Status == Fail)
 }
 
 // dns gives what to dial.
@@ -160,12 +160,18 @@ func whyDial(err error) string {
 }
 
 // health asks the server how it is, and compares its clock with ours.
-func (e *exam) health(ctx context.Context) {
+// A request whose handshake failed before fails again, for a reason that was
+// told.
+func (e *exam) health(ctx context.Context, badTLS bool) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	h, err := e.server.Health(ctx)
 	if err != nil {
-		e.fail(stepVault, "", err)
+		if badTLS && plan.CodeOf(err) == plan.CodeProtocol {
+			e.skip(stepVault, "", "the certificate is not accepted: see tls")
+		} else {
+			e.fail(stepVault, "", err)
+		}
 		e.skip(stepClock, "", "the server did not tell the time")
 		e.server, e.unserved = nil, "Vault does not answer as it should"
 		return

@@ -93,24 +93,13 @@ func Text(w io.Writer, r Report, color bool) error {
 	}
 	b.WriteString("\n" + r.verdict() + "\n")
 	for i, f := range r.Todo {
-		what := f.Fix
-		if what == "" {
-			what = f.Detail
-		}
-		fmt.Fprintf(&b, "%3d. %s: %s\n", i+1, f.name(), what)
+		fmt.Fprintf(&b, "%3d. %s: %s\n", i+1, f.Step, f.line())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// name is the step and what it is about.
-func (f Finding) name() string {
-	if f.Subject == "" {
-		return f.Step
-	}
-	return f.Step + " " + f.Subject
-}
-
+// line is all that was found, and the fix.
 func (f Finding) line() string {
 	var parts []string
 	if f.Subject != "" {

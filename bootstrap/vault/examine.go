@@ -258,3 +258,11 @@ func (c *Client) Capabilities(ctx context.Context, paths []string) (map[string][
 	}
 	return may, nil
 }
+
+// NetworkCause says in words why a request got no answer. It holds no URL and
+// nothing that a server said.
+func NetworkCause(err error) string { return classify(err, false).why }
+
+// TokenRefused reports whether it is the token that was refused, and not what
+// was asked.
+func TokenRefused(err error) bool { return tokenRefused(err) }
