@@ -83,7 +83,7 @@ const stepTimeout = 10 * time.Second
 // Examine carries out every step and then ends what it began. When ctx ends the
 // steps that are left find little.
 func Examine(ctx context.Context, o Order, w World) Report {
-	e := &exam{order: o, world: w, told: map[string]bool{}, reported: map[string]bool{}, kept: map[string]secret.Value{}}
+	e := &exam{order: o, world: w, told: map[string]bool{}, failed: map[string]error{}, kept: map[string]secret.Value{}}
 	e.configuration()
 	e.reach(ctx)
 	e.login(ctx)
@@ -112,10 +112,10 @@ type exam struct {
 	examiner Examiner        // nil: a local file
 	asNobody string          // why we are not logged in
 
-	read     readFunc                // each path once
-	reported map[string]bool         // reads that have a finding of their own, by key
-	made     uint64                  // bytes of all files
-	kept     map[string]secret.Value // what Probe needs, by variable
+	read   readFunc                // each path once
+	failed map[string]error        // why a read that has a finding of its own gave nothing, by key
+	made   uint64                  // bytes of all files
+	kept   map[string]secret.Value // what Probe needs, by variable
 }
 
 // add enters one finding. What it says may come from a server or a file name.

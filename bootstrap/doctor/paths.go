@@ -67,8 +67,9 @@ func (e *exam) paths(ctx context.Context) {
 		may = e.capabilities(ctx, wants)
 	}
 	for _, w := range wants {
-		e.reported[w.read.Key()] = true
-		e.path(ctx, w, may)
+		if err := e.path(ctx, w, may); err != nil {
+			e.failed[w.read.Key()] = err
+		}
 	}
 }
 
@@ -103,16 +104,17 @@ func (e *exam) capabilities(ctx context.Context, wants []*want) map[string][]str
 	return may
 }
 
-// path judges one read.
-func (e *exam) path(ctx context.Context, w *want, may map[string][]string) {
+// path judges one read, and gives why it gave nothing.
+func (e *exam) path(ctx context.Context, w *want, may map[string][]string) error {
 	if w.err != nil {
 		e.fail(stepPath, w.subject(), w.err)
-		return
+		return w.err
 	}
-	caps, said := e.allowed(w, may)
-	if said && !caps && len(w.read.Else) == 0 {
-		e.denied(w)
-		return
+	yes, said := w.allowed(may)
+	if said && !yes && len(w.read.Else) == 0 {
+		err := w.denied()
+		e.fail(stepPath, w.subject(), err)
+		return err
 	}
 	granted := "may " + verb(w.read.Op)
 	if !said {
@@ -133,11 +135,12 @@ func (e *exam) path(ctx context.Context, w *want, may map[string][]string) {
 	default:
 		e.ok(stepPath, w.subject(), describeSecret(s))
 	}
+	return err
 }
 
 // allowed tells whether the token may do at one of the places what the read does;
 // said is false where the server told nothing of them.
-func (e *exam) allowed(w *want, may map[string][]string) (yes, said bool) {
+func (w *want) allowed(may map[string][]string) (yes, said bool) {
 	needs := map[plan.Op][]string{plan.OpRead: {"read"}, plan.OpWrite: {"update", "create"}, plan.OpList: {"list"}}[w.read.Op]
 	for _, path := range w.place.Paths {
 		caps, known := may[path]
@@ -148,12 +151,12 @@ func (e *exam) allowed(w *want, may map[string][]string) (yes, said bool) {
 }
 
 // denied says which line the policy lacks.
-func (e *exam) denied(w *want) {
+func (w *want) denied() error {
 	need := map[plan.Op]string{plan.OpRead: "read", plan.OpWrite: "update", plan.OpList: "list"}[w.read.Op]
-	e.fail(stepPath, w.subject(), &plan.Problem{
+	return &plan.Problem{
 		Code: plan.CodeDenied, Origin: w.read.Origin, What: "secret " + w.place.Paths[0], Why: "the token may not " + verb(w.read.Op) + " it",
 		Fix: `the policy lacks: path "` + w.place.Paths[0] + `" { capabilities = ["` + need + `"] }; check the namespace too`,
-	})
+	}
 }
 
 func verb(op plan.Op) string {

@@ -25,14 +25,14 @@ func (stage) Close(context.Context) error { return nil }
 // Generation reads with care. What has a finding of its own already says so.
 func (s stage) Generation() readFunc {
 	return func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
-		got, err := s.exam.careful(ctx, r, body)
+		err := s.exam.failed[r.Key()]
 		var p *plan.Problem
-		if err == nil || errors.Is(err, errUnread) || !s.exam.reported[r.Key()] || !errors.As(err, &p) {
-			return got, err
+		if !errors.As(err, &p) {
+			return s.exam.careful(ctx, r, body)
 		}
 		told := *p
 		told.Err = errors.Join(errTold, p.Err)
-		return got, &told
+		return secret.Secret{}, &told
 	}
 }
 
@@ -81,10 +81,20 @@ func whyOf(err, cause error) string {
 	ps.Add(err)
 	for _, p := range ps {
 		if errors.Is(p, cause) {
-			return p.Why
+			return innermost(p, cause).Why
 		}
 	}
 	return ""
+}
+
+// innermost gives the problem that had the cause first: a template's is about
+// that of a read.
+func innermost(p *plan.Problem, cause error) *plan.Problem {
+	var inner *plan.Problem
+	for errors.As(p.Err, &inner) && errors.Is(inner, cause) {
+		p = inner
+	}
+	return p
 }
 
 // judge tells the size of one output, and whether a command can have it.
