@@ -28,6 +28,9 @@ var importRules = []struct {
 	{"bootstrap", []string{
 		"bootstrap/plan", "bootstrap/receipt", "bootstrap/secret", "render",
 	}, false, "the pipeline sees Vault and the sink through interfaces"},
+	{"bootstrap/doctor", []string{
+		"bootstrap", "bootstrap/identity", "bootstrap/plan", "bootstrap/secret", "bootstrap/vault", "volume",
+	}, false, "it asks the parts what they can tell of themselves; what it does to the world comes from main"},
 }
 
 const module = "github.com/secretboot/secretboot/"

@@ -53,6 +53,8 @@ import (
 //	jsonlines FILE               every line is a JSON object
 //	owner UID:GID FILE           who a file belongs to
 //	link NAME REGEXP             a symbolic link and its target
+//	finding STATUS STEP REGEXP   the report of doctor --json in out has it, see cmdFinding
+//	todo STEP…                   and these are to be mended, in this order
 //
 // and the places that they need beside Vault, each told about where it is:
 //
@@ -95,6 +97,8 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"jsonlines":   cmdJSONLines,
 		"owner":       cmdOwner,
 		"link":        cmdLink,
+		"finding":     cmdFinding,
+		"todo":        cmdTodo,
 	}
 	maps.Copy(words, placeCommands())
 	return words

@@ -33,6 +33,8 @@ type request struct {
 	token *secret.Value // whose request it is; nil: the client's own; empty: nobody's
 	login bool          // it is made where the login is, which may be another namespace
 
+	rootNamespace bool // it is made in the root namespace, whatever the plan's is
+
 	// once: it must not be repeated after the server may have seen it.
 	once bool
 	// gateway: a 502 does not count as seen, whatever once says.

@@ -175,7 +175,7 @@ func (c *Client) identify(h http.Header, r request) {
 	if r.login {
 		namespace = c.loginAs
 	}
-	if namespace != "" {
+	if namespace != "" && !r.rootNamespace {
 		h.Set(headerNamespace, namespace)
 	}
 	if r.token != nil {
