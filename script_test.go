@@ -53,6 +53,7 @@ import (
 //	jsonlines FILE               every line is a JSON object
 //	owner UID:GID FILE           who a file belongs to
 //	link NAME REGEXP             a symbolic link and its target
+//	proven FILE ARG…             secretboot ends with 0 under a policy, and not with a line less
 //
 // and the places that they need beside Vault, each told about where it is:
 //
@@ -95,6 +96,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"jsonlines":   cmdJSONLines,
 		"owner":       cmdOwner,
 		"link":        cmdLink,
+		"proven":      cmdProven,
 	}
 	maps.Copy(words, placeCommands())
 	return words

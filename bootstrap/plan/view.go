@@ -74,10 +74,10 @@ type ViewFile struct {
 	Optional bool       `json:"optional"`
 	Source   ViewSource `json:"source"`
 	Origin   string     `json:"origin"`
-	Memfd    string     `json:"memfd,omitempty"` // the variable that leads to it
-	Rotation string     `json:"rotation"`        // how often it is read again, and what follows; "" is never
-	Command  string     `json:"command"`         // the program that is run once it is there
-	Args     int        `json:"command_args"`
+	Memfd    string     `json:"memfd,omitempty"`   // the variable that leads to it
+	Rotation string     `json:"rotation"`          // how often it is read again, and what follows; "" is never
+	Command  string     `json:"command,omitempty"` // the program that is run once it is there
+	Args     int        `json:"command_args,omitempty"`
 }
 
 // ViewFileSet is one declaration of many files.
