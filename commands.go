@@ -145,20 +145,6 @@ func (a *app) initCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) planCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "plan [flags] [-- COMMAND [ARG…]]",
-		Short: "what would be read and written, without reading a secret",
-
-		DisableFlagsInUseLine: true,
-	}
-	cmd.Flags().SetInterspersed(false)
-	addFlags(cmd, true)
-	output := cmd.Flags().StringP("output", "o", "text", "text or json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.plan(cmd, *output, args) }
-	return cmd
-}
-
 func (a *app) shredCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shred [--force] PATH…",

@@ -55,6 +55,7 @@ import (
 //	link NAME REGEXP             a symbolic link and its target
 //	finding STATUS STEP REGEXP   the report of doctor --json in out has it, see cmdFinding
 //	todo STEP…                   and these are to be mended, in this order
+//	proven FILE ARG…             secretboot ends with 0 under a policy, and not with a line less
 //
 // and the places that they need beside Vault, each told about where it is:
 //
@@ -99,6 +100,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"link":        cmdLink,
 		"finding":     cmdFinding,
 		"todo":        cmdTodo,
+		"proven":      cmdProven,
 	}
 	maps.Copy(words, placeCommands())
 	return words

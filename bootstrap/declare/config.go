@@ -280,7 +280,7 @@ func (d *decoder) root(v value) {
 		"timeout":       d.duration(&p.Timeout),
 		"receipt":       d.path(&p.Receipt),
 		"template_root": d.path(&p.TemplateRoot),
-		"refresh":       d.later,
+		"refresh":       d.refresh(&p.Refresh),
 		"files":         func(v value) { d.list(v, d.fileEntry) },
 		"env":           d.env,
 		"env_from":      func(v value) { d.list(v, d.envFrom) },
@@ -318,11 +318,14 @@ func (d *decoder) run(v value) {
 	})
 }
 
-// command takes a list: one text would have to be split, and there is no shell.
-func (d *decoder) command(v value) {
+// command takes the program to run.
+func (d *decoder) command(v value) { d.plan.Run.Command = d.argv(v) }
+
+// argv takes a list: one text would have to be split, and there is no shell.
+func (d *decoder) argv(v value) []string {
 	if v.kind == kindString {
 		d.fail(v, "it must be a list: the program and its arguments", "write it as [program, argument]; no shell is started")
-		return
+		return nil
 	}
 	var argv []string
 	d.list(v, func(item value) {
@@ -337,7 +340,7 @@ func (d *decoder) command(v value) {
 	if v.kind == kindList && len(v.items) == 0 {
 		d.fail(v, "the list is empty", "name the program")
 	}
-	d.plan.Run.Command = argv
+	return argv
 }
 
 // suggestion names the known key that is nearest to a wrong one, or all of them.

@@ -23,7 +23,9 @@ func (d *decoder) env(v value) {
 			src.found = append(src.found, child)
 			src.reference(child)
 		case kindMap:
-			d.object(child, src.fields())
+			keys := src.fields()
+			keys["refresh"] = d.refresh(&e.Refresh)
+			d.object(child, keys)
 		default:
 			d.fail(child, "it must be a reference such as secret/app#password, or a map", "")
 			continue
@@ -43,9 +45,10 @@ func (d *decoder) envFrom(v value) {
 	s := plan.EnvSet{Origin: d.origin(v)}
 	src := &source{d: d}
 	keys, of := fields{}, src.fields()
-	for _, name := range []string{"secret", "optional", "kv", "version", "write"} {
+	for _, name := range []string{"secret", "optional", "kv", "version", "write", "else", "decode", "level", "escape_html", "null_empty"} {
 		keys[name] = of[name]
 	}
+	keys["bundle"] = src.main(src.bundleOf)
 	keys["prefix"] = d.into(&s.Prefix)
 	keys["upcase"] = func(v value) { s.Upcase, _ = d.flag(v) }
 	keys["allow"] = func(v value) { s.Allow = d.globs(v) }
@@ -60,11 +63,18 @@ func (d *decoder) envFrom(v value) {
 		return
 	}
 	ref := src.finish(v).Ref
+	if src.kind == fromBundle && src.optional {
+		d.fail(src.found[0], "a bundle is not optional as a whole", "say optional in its parts")
+	}
 	if ref != nil && ref.Field != "" {
 		d.fail(src.found[0], "it names one field, and env_from takes the whole secret", "leave #FIELD out, or declare it in env")
 	}
 	if len(d.problems) == before {
-		s.Ref = *ref
+		if src.kind == fromBundle {
+			s.Bundle = &src.bundle
+		} else {
+			s.Ref = *ref
+		}
 		d.plan.EnvSets = append(d.plan.EnvSets, s)
 	}
 }

@@ -2,14 +2,20 @@ package declare
 
 import (
 	"encoding/json"
+	"maps"
 	"net/textproto"
 	"strings"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
-// place reads { env: NAME } or { file: PATH }: where a text is to be found.
-func (d *decoder) place(v value) (plan.Handle, bool) {
+// place reads { env: NAME } or { file: PATH }: where a text is to be found. With
+// member it is that member of a JSON object there, which begins at byte offset.
+func (d *decoder) place(v value) (plan.Handle, bool) { return d.placeWith(v, nil, false) }
+
+// placeWith reads a place that has further keys; open allows text: TEXT, which
+// is no secret.
+func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bool) {
 	var found []plan.Handle
 	take := func(k plan.HandleKind) func(value) {
 		return func(v value) {
@@ -18,15 +24,28 @@ func (d *decoder) place(v value) (plan.Handle, bool) {
 			}
 		}
 	}
+	member, offset := "", 0
+	keys := fields{
+		"env": take(plan.HandleEnv), "file": take(plan.HandleFile), "member": d.into(&member),
+		"offset": func(v value) { offset, _ = d.number(v, 0) },
+	}
+	if open {
+		keys["text"] = take(plan.HandleText)
+	}
+	maps.Copy(keys, further)
 	before := len(d.problems)
-	d.object(v, fields{"env": take(plan.HandleEnv), "file": take(plan.HandleFile)})
+	d.object(v, keys)
 	switch {
 	case len(d.problems) > before:
 		return plan.Handle{}, false
 	case len(found) != 1:
 		d.fail(v, "it must have one of env and file", "write { env: NAME } or { file: PATH }")
 		return plan.Handle{}, false
+	case member == "" && offset > 0, member != "" && found[0].Kind == plan.HandleText:
+		d.fail(v, "offset and member are about a JSON object in a variable or file", "give member with env or file, or leave both out")
+		return plan.Handle{}, false
 	}
+	found[0].Member, found[0].Offset = member, offset
 	return found[0], true
 }
 

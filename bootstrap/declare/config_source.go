@@ -10,12 +10,12 @@ import (
 // from. They depend on each other, so they are judged at the end, by finish.
 type source struct {
 	d        *decoder
-	found    []value // template, template_file and secret, as many as there are
+	found    []value // template, template_file, secret, …, as many as there are
 	forRef   []value // keys that only go with secret
 	forTmpl  []value // keys that only go with a template
 	forRead  []value // keys that do not go with write
 	optional bool
-	isText   bool // a template, not a reference
+	kind     sourceKind
 	template plan.Template
 	ref      plan.Ref
 	version  int
@@ -23,42 +23,74 @@ type source struct {
 	isWrite  bool
 	body     map[string]plan.Handle
 	password *value // keystore_password
+
+	readOptional *bool // what the reference says for itself
+	pieces       []plan.Piece
+	bundle       plan.Bundle
 }
+
+// sourceKind is what a source is.
+type sourceKind uint8
+
+const (
+	fromRef sourceKind = iota
+	fromTemplate
+	fromPieces
+	fromToken
+	fromBundle
+)
 
 // fields gives the keys of a source.
 func (s *source) fields() fields {
 	d := s.d
-	main := func(read func(value)) func(value) {
-		return func(v value) { s.found = append(s.found, v); read(v) }
-	}
+	f := s.refFields()
+	f["template"] = s.main(s.inline)
+	f["template_file"] = s.main(s.file)
+	f["join"] = s.main(s.join)
+	f["token"] = s.main(s.token)
+	f["optional"] = func(v value) { s.optional, _ = d.flag(v) }
+	f["left_delimiter"] = s.with(&s.forTmpl, d.into(&s.template.Left))
+	f["right_delimiter"] = s.with(&s.forTmpl, d.into(&s.template.Right))
+	f["dialect"] = s.with(&s.forTmpl, word(d, &s.template.Dialect, plan.DialectNames(), plan.ParseDialect))
+	f["missing"] = s.with(&s.forTmpl, word(d, &s.template.Missing, plan.MissingNames(), plan.ParseMissing))
+	return f
+}
+
+// refFields gives the keys of a reference.
+func (s *source) refFields() fields {
+	d, r := s.d, &s.ref
+	reads := func(read func(value)) func(value) { return s.with(&s.forRef, s.with(&s.forRead, read)) }
+	of := func(read func(value)) func(value) { return s.with(&s.forRef, read) }
 	return fields{
-		"template":        main(s.inline),
-		"template_file":   main(s.file),
-		"secret":          main(s.reference),
-		"optional":        func(v value) { s.optional, _ = d.flag(v) },
-		"left_delimiter":  s.with(&s.forTmpl, d.into(&s.template.Left)),
-		"right_delimiter": s.with(&s.forTmpl, d.into(&s.template.Right)),
-		"default":         s.with(&s.forRef, s.fallback),
-		"write":           s.with(&s.forRef, s.write),
-		"kv": s.with(&s.forRef, s.with(&s.forRead, func(v value) {
-			d.kvRule(v, func(r plan.KVRule) { s.kv = r })
-		})),
-		"version": s.with(&s.forRef, s.with(&s.forRead, func(v value) {
-			s.version, _ = d.number(v, 1)
-		})),
-		"format": s.with(&s.forRef, func(v value) {
-			s.ref.Format, _ = oneOf(d, v, plan.FormatNames(), plan.ParseFormat)
-		}),
-		"decode": s.with(&s.forRef, func(v value) {
-			s.ref.Decode, _ = oneOf(d, v, plan.DecodeNames(), plan.ParseDecode)
-		}),
-		"keystore_password": s.with(&s.forRef, func(v value) {
+		"secret":      s.main(s.reference),
+		"default":     of(s.fallback),
+		"write":       of(s.write),
+		"kv":          reads(func(v value) { d.kvRule(v, func(r plan.KVRule) { s.kv = r }) }),
+		"version":     reads(func(v value) { s.version, _ = d.number(v, 1) }),
+		"else":        reads(func(v value) { r.Read.Else = d.paths(v) }),
+		"format":      of(word(d, &r.Format, plan.FormatNames(), plan.ParseFormat)),
+		"decode":      of(word(d, &r.Decode, plan.DecodeNames(), plan.ParseDecode)),
+		"select":      of(word(d, &r.Select, plan.SelectNames(), plan.ParseSelect)),
+		"level":       of(word(d, &r.Level, plan.LevelNames(), plan.ParseLevel)),
+		"escape_html": of(func(v value) { r.EscapeHTML, _ = d.flag(v) }),
+		"null_empty":  of(func(v value) { r.NullEmpty, _ = d.flag(v) }),
+		"keystore_password": of(func(v value) {
 			s.password = &v
 			if h, ok := d.place(v); ok {
-				s.ref.KeystorePassword = &h
+				r.KeystorePassword = &h
 			}
 		}),
 	}
+}
+
+// main notes a key that is a source by itself.
+func (s *source) main(read func(value)) func(value) {
+	return func(v value) { s.found = append(s.found, v); read(v) }
+}
+
+// word fills in what parse makes of one of the words.
+func word[T any](d *decoder, to *T, words []string, parse func(string) (T, bool)) func(value) {
+	return func(v value) { *to, _ = oneOf(d, v, words, parse) }
 }
 
 // with notes that a key needs a certain source beside it.
@@ -70,13 +102,13 @@ func (s *source) with(needs *[]value, read func(value)) func(value) {
 }
 
 func (s *source) inline(v value) {
-	s.isText, s.template.Name = true, s.d.file+"#"+v.key
+	s.kind, s.template.Name = fromTemplate, s.d.file+"#"+v.key
 	s.d.into(&s.template.Text)(v)
 }
 
 // file reads a template now, so that the plan is whole; it is no secret.
 func (s *source) file(v value) {
-	s.isText = true
+	s.kind = fromTemplate
 	name, ok := s.d.str(v)
 	if !ok {
 		return
@@ -90,7 +122,12 @@ func (s *source) file(v value) {
 	s.template.Text = string(text)
 }
 
+// reference reads PATH#FIELD#VERSION, or a map for what no such text can say.
 func (s *source) reference(v value) {
+	if v.kind == kindMap {
+		s.referenceMap(v)
+		return
+	}
 	text, ok := s.d.str(v)
 	if !ok {
 		return
@@ -100,12 +137,60 @@ func (s *source) reference(v value) {
 		s.d.fail(v, err.Error(), "write PATH#FIELD, such as secret/app#password")
 		return
 	}
-	s.ref.Read, s.ref.Field = ref.Read, ref.Field
+	s.ref.Read.Path, s.ref.Read.Version, s.ref.Field = ref.Read.Path, ref.Read.Version, ref.Field
 	s.ref.Read.Origin = s.d.origin(v)
+}
+
+func (s *source) referenceMap(v value) {
+	var at *value
+	r := &s.ref.Read
+	s.d.object(v, fields{
+		"path":    func(v value) { at = &v; r.Path, _ = s.d.secretPath(v) },
+		"field":   s.d.into(&s.ref.Field),
+		"version": func(v value) { r.Version, _ = s.d.number(v, 1) },
+		"optional": func(v value) {
+			set, _ := s.d.flag(v)
+			s.readOptional = &set
+		},
+	})
+	r.Origin = s.d.origin(v)
+	if at == nil {
+		s.d.fail(v, "it names no path", "add path: PATH")
+	}
+}
+
+// secretPath reads the path of a secret, and nothing else beside it.
+func (d *decoder) secretPath(v value) (string, bool) {
+	text, ok := d.str(v)
+	if !ok {
+		return "", false
+	}
+	if err := plan.CheckPath(text); err != nil {
+		d.fail(v, err.Error(), "write a path such as secret/app")
+		return "", false
+	}
+	return text, true
+}
+
+// paths reads a list of paths of secrets.
+func (d *decoder) paths(v value) []string {
+	var list []string
+	d.list(v, func(item value) {
+		if path, ok := d.secretPath(item); ok {
+			list = append(list, path)
+		}
+	})
+	return list
 }
 
 // fallback takes any text, the empty one too: a default may well be empty.
 func (s *source) fallback(v value) {
+	if v.kind == kindMap {
+		if h, ok := s.d.place(v); ok {
+			s.ref.Default = &h
+		}
+		return
+	}
 	if v.kind != kindString {
 		s.d.fail(v, "it must be text", "put it in quotes")
 		return
@@ -117,18 +202,30 @@ func (s *source) fallback(v value) {
 func (s *source) finish(v value) plan.Source {
 	switch len(s.found) {
 	case 0:
-		s.d.fail(v, "it says no source", "add one of secret, template and template_file")
+		s.d.fail(v, "it says no source", "add one of secret, template, template_file, join and token")
 		return plan.Source{}
 	case 1:
 	default:
 		s.d.fail(s.found[1], "there is another source already, "+s.found[0].key, "keep one of them")
 		return plan.Source{}
 	}
-	if s.isText {
-		s.refuse(s.forRef, "it goes with secret, not with a template")
-		return plan.Source{Template: &s.template}
+	if s.kind != fromTemplate {
+		s.refuse(s.forTmpl, "it goes with a template")
 	}
-	s.refuse(s.forTmpl, "it goes with a template, not with secret")
+	if s.kind != fromRef {
+		s.refuse(s.forRef, "it goes with secret")
+	}
+	switch s.kind {
+	case fromTemplate:
+		return plan.Source{Template: &s.template}
+	case fromPieces:
+		return plan.Source{Pieces: s.pieces}
+	case fromToken:
+		return plan.Source{Token: true}
+	case fromBundle:
+		return plan.Source{}
+	case fromRef:
+	}
 	return plan.Source{Ref: s.finishRef()}
 }
 
@@ -156,6 +253,9 @@ func (s *source) finishRef() *plan.Ref {
 		s.d.fail(*s.password, "it goes with format: pkcs12", "leave it out")
 	}
 	s.ref.Read.Optional = s.optional || s.ref.Default != nil
+	if s.readOptional != nil {
+		s.ref.Read.Optional = *s.readOptional
+	}
 	return &s.ref
 }
 

@@ -90,7 +90,7 @@ func (d *decoder) kvMounts(v value) {
 }
 
 func (d *decoder) kvRule(v value, take func(plan.KVRule)) {
-	if rule, ok := oneOf(d, v, []string{"1", "2", "auto"}, plan.ParseKVRule); ok {
+	if rule, ok := oneOf(d, v, plan.KVRuleNames(), plan.ParseKVRule); ok {
 		take(rule)
 	}
 }

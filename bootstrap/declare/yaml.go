@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -65,7 +66,7 @@ func posOf(t *token.Token) pos {
 	return pos{max(t.Position.Line, 1), max(t.Position.Column, 1)}
 }
 
-// child gives the value of a key, or nil.
+// child gives the value of a key, or nil. KEY[N] is an item of a list.
 func (n *node) child(key string) *node {
 	if n == nil {
 		return nil
@@ -75,7 +76,18 @@ func (n *node) child(key string) *node {
 			return p.value
 		}
 	}
+	if open := strings.LastIndexByte(key, '['); open > 0 && strings.HasSuffix(key, "]") {
+		i, err := strconv.Atoi(key[open+1 : len(key)-1])
+		if list := n.child(key[:open]); err == nil && list != nil && i >= 0 && i < len(list.items) {
+			return list.items[i]
+		}
+	}
 	return nil
+}
+
+// has reports whether a map has the key.
+func (n *node) has(key string) bool {
+	return slices.ContainsFunc(n.pairs, func(p pair) bool { return p.key == key })
 }
 
 // below follows a dotted path of keys; nil when it leads nowhere. A key may
@@ -313,7 +325,7 @@ func (r *yamlReader) buildMap(values []*ast.MappingValueNode, at pos) *node {
 		case !ok:
 		case v.Key.IsMergeKey():
 			merged = append(merged, r.mergeSources(built, keyPos)...)
-		case m.child(key) != nil:
+		case m.has(key):
 			r.note(keyPos, fmt.Sprintf("the key %q is there twice", key), "keep one of the two")
 		default:
 			m.pairs = append(m.pairs, pair{key, keyPos, built})
@@ -354,7 +366,7 @@ func (r *yamlReader) mergeSources(n *node, at pos) []*node {
 func (r *yamlReader) addMerged(m *node, sources []*node) {
 	for _, s := range sources {
 		for _, p := range s.pairs {
-			if m.child(p.key) == nil {
+			if !m.has(p.key) {
 				m.pairs = append(m.pairs, p)
 			}
 		}

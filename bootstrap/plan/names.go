@@ -86,6 +86,18 @@ func ParseDialect(s string) (Dialect, bool) {
 // String gives the name of the language.
 func (d Dialect) String() string { return nth(int(d), DialectNames()...) }
 
+// MissingNames lists the names that ParseMissing knows.
+func MissingNames() []string { return []string{"strict", "error"} }
+
+// ParseMissing reads the name of a policy for what is missing.
+func ParseMissing(s string) (Missing, bool) {
+	i, ok := position(s, MissingNames())
+	return Missing(i), ok
+}
+
+// String gives the name of the policy.
+func (m Missing) String() string { return nth(int(m), MissingNames()...) }
+
 // ConvertNames lists the names that ParseConvert knows.
 func ConvertNames() []string { return []string{"none", "default", "unicode"} }
 

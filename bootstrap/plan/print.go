@@ -104,19 +104,19 @@ func (t *tables) reads(v View) {
 }
 
 func (t *tables) outputs(v View) {
-	t.start("FILE", "MODE", "OWNER", "FROM", "NOTE", "DECLARED AT")
+	t.start("FILE", "MODE", "OWNER", "FROM", "ROTATION", "NOTE", "DECLARED AT")
 	for _, f := range v.Files {
-		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), f.note(), f.Origin)
+		t.row(f.Path, f.Mode, ownerText(f.Owner, f.Group), f.Source.String(), f.Rotation, f.note(), f.Origin)
 	}
 	for _, s := range v.FileSets {
-		t.row(path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), s.Source.String(), "one file per field", s.Origin)
+		t.row(path.Join(s.Dir, "*"), s.Mode, ownerText(s.Owner, s.Group), s.Source.String(), s.Rotation, perOf("file", s.Source), s.Origin)
 	}
-	t.start("VARIABLE", "FROM", "NOTE", "DECLARED AT")
+	t.start("VARIABLE", "FROM", "ROTATION", "NOTE", "DECLARED AT")
 	for _, e := range v.Env {
-		t.row(e.Name, e.Source.String(), note(e.Optional), e.Origin)
+		t.row(e.Name, e.Source.String(), e.Rotation, note(e.Optional), e.Origin)
 	}
 	for _, s := range v.EnvSets {
-		t.row(s.Prefix+"*", s.Source.String(), "one variable per field", s.Origin)
+		t.row(s.Prefix+"*", s.Source.String(), s.Rotation, perOf("variable", s.Source), s.Origin)
 	}
 }
 
@@ -142,45 +142,44 @@ func cellText(s string) string {
 	return oneLine(s)
 }
 
-// String gives the source in one line.
-func (s ViewSource) String() string {
-	text := "template " + s.Template
-	if s.Template == "" {
-		text = s.Secret
-	}
-	if s.Field != "" {
-		text += "#" + s.Field
-	}
-	for _, extra := range []struct{ word, value string }{
-		{"as", s.Format}, {"with the password in", s.KeystorePassword}, {"decoded from", s.Decode},
-	} {
-		if extra.value != "" {
-			text += " " + extra.word + " " + extra.value
-		}
-	}
-	if s.Default {
-		text += " or a default"
-	}
-	return text
-}
-
 // note says what is special about the request.
 func (r ViewRead) note() string {
-	if len(r.Sends) == 0 {
-		return note(r.Optional)
-	}
-	sends := "sends " + strings.Join(r.Sends, ", ")
+	var notes []string
 	if r.Optional {
-		return "optional, " + sends
+		notes = append(notes, note(true))
 	}
-	return sends
+	if len(r.Sends) > 0 {
+		notes = append(notes, "sends "+strings.Join(r.Sends, ", "))
+	}
+	if len(r.Else) > 0 {
+		notes = append(notes, "or else "+strings.Join(r.Else, ", "))
+	}
+	if r.Finds != "" {
+		notes = append(notes, "then each below "+r.Finds)
+	}
+	return strings.Join(notes, ", ")
 }
 
 func (f ViewFile) note() string {
-	if f.Memfd == "" {
-		return note(f.Optional)
+	var notes []string
+	if f.Optional {
+		notes = append(notes, note(true))
 	}
-	return strings.TrimPrefix(note(f.Optional)+", memfd in "+f.Memfd, ", ")
+	if f.Memfd != "" {
+		notes = append(notes, "memfd in "+f.Memfd)
+	}
+	if f.Command != "" {
+		notes = append(notes, "then runs "+f.Command)
+	}
+	return strings.Join(notes, ", ")
+}
+
+// perOf says how many outputs a set gives.
+func perOf(what string, s ViewSource) string {
+	if s.Bundle != nil {
+		return "one " + what + " per key"
+	}
+	return "one " + what + " per field"
 }
 
 func note(optional bool) string {

@@ -24,11 +24,21 @@ func full() Plan {
 			{Path: "key", Mode: 0o440, Owner: "app", Group: "65532", Optional: true, Origin: at("c.yaml:4:5"), Source: Source{Ref: &Ref{
 				Read: Read{Path: "secret/app", Version: 3, KV: KV2}, Field: "key", Decode: DecodeBase64, Default: &Handle{Kind: HandleText, Name: "CANARY"},
 			}}},
+			{Path: "url", Command: Action{Kind: ActionExec, Argv: []string{"/bin/reload", "CANARY"}}, Refresh: Refresh{Every: Set(5*time.Minute, at("c.yaml:4:9"))}, Source: Source{Pieces: []Piece{
+				{Text: &Handle{Kind: HandleEnv, Name: "URL"}, To: 9}, {Ref: &Ref{Read: Read{Path: "team/app", Else: []string{"secret/team/app"}}, Field: "{{ CANARY }}", Select: SelectTemplate}},
+			}}},
+			{Path: "token", Source: Source{Token: true}, Origin: at("c.yaml:4:7")},
 			{Path: "strange\n\x1b[31m", Source: Source{Ref: &Ref{Read: Read{Path: "secret/all"}, Format: FormatJSON}}},
 		},
 		Sets: []FileSet{
 			{Dir: "tls", Ref: Ref{Read: Read{Path: "pki/cert"}, Format: FormatFiles}, Origin: at("c.yaml:5:5")},
-			{Dir: "", Bundle: &Bundle{Parts: []Part{{Find: &Find{List: "secret/metadata/team", Read: "secret/data/team"}}}}, Origin: at("c.yaml:6:5")},
+			{Dir: "", Origin: at("c.yaml:6:5"), Bundle: &Bundle{
+				Parts: []Part{
+					{Key: "", Find: &Find{List: "secret/metadata/team", Read: "secret/data/team", Tags: map[string]string{"a": "b"}}, Origin: at("c.yaml:6:9"), Rename: []Rename{{Transform: "CANARY"}}},
+					{Key: "b", Ref: Ref{Read: Read{Path: "secret/b"}, Field: "x.y", Select: SelectPath, Level: LevelMetadata}, Convert: ConvertUnicode},
+				},
+				Templates: []KeyTemplate{{Key: "c", Template: Template{Name: "c.yaml#c", Text: "CANARY", Dialect: DialectExternalSecrets}}},
+			}},
 		},
 		Env:     []Env{{Name: "PASSWORD", Source: Source{Ref: &Ref{Read: Read{Path: "secret/all"}, Field: "password"}}, Origin: at("--env")}},
 		EnvSets: []EnvSet{{Prefix: "APP_", Ref: Ref{Read: Read{Path: "secret/all"}}, Origin: at("--from")}},
@@ -65,7 +75,7 @@ func full() Plan {
 
 func TestPrintGolden(t *testing.T) {
 	for name, p := range map[string]Plan{"full": full(), "empty": {}} {
-		for ext, print := range map[string]func(io.Writer, Plan) error{"txt": Text, "json": JSON} {
+		for ext, print := range map[string]func(io.Writer, Plan) error{"txt": Text, "json": JSON, "hcl": Policy, "inventory": inventoryOf} {
 			t.Run(name+"."+ext, func(t *testing.T) {
 				var got bytes.Buffer
 				if err := print(&got, p); err != nil {
@@ -87,6 +97,13 @@ func TestPrintGolden(t *testing.T) {
 			})
 		}
 	}
+}
+
+// inventoryOf is Inventory with templates that all read the same.
+func inventoryOf(w io.Writer, p Plan) error {
+	return Inventory(w, p, func(Plan) ([]Read, []Origin, error) {
+		return []Read{{Path: "secret/data/db"}, {Path: "pki/issue/web", Op: OpWrite}}, []Origin{{}}, nil
+	})
 }
 
 // TestJSONNames holds the field names to lower_snake, null-free lists.
@@ -119,8 +136,10 @@ func TestPrintReportsTheWriter(t *testing.T) {
 		if err := Text(brokenWriter{}, p); !errors.Is(err, errBroken) {
 			t.Errorf("text: %v", err)
 		}
-		if err := JSON(brokenWriter{}, p); !errors.Is(err, errBroken) {
-			t.Errorf("json: %v", err)
+		for _, print := range []func(io.Writer, Plan) error{JSON, Policy, inventoryOf} {
+			if err := print(brokenWriter{}, p); !errors.Is(err, errBroken) {
+				t.Errorf("%v", err)
+			}
 		}
 	}
 }

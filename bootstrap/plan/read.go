@@ -48,7 +48,10 @@ func (k KVRule) String() string {
 	return "auto"
 }
 
-// ParseKVRule reads "1", "2" or "auto".
+// KVRuleNames lists the names that ParseKVRule knows.
+func KVRuleNames() []string { return []string{"1", "2", "auto", "literal"} }
+
+// ParseKVRule reads what KVRule.String gives.
 func ParseKVRule(s string) (KVRule, bool) {
 	switch s {
 	case "1":
@@ -57,6 +60,8 @@ func ParseKVRule(s string) (KVRule, bool) {
 		return KV2, true
 	case "auto":
 		return KVAuto, true
+	case "literal":
+		return KVLiteral, true
 	}
 	return KVAuto, false
 }

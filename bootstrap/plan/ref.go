@@ -33,11 +33,11 @@ func ParseRef(s string) (Ref, error) {
 	if len(parts) > 2 && parts[2] == "" {
 		return Ref{}, errors.New("the version after the second # is empty")
 	}
-	return ref, checkPath(ref.Read.Path)
+	return ref, CheckPath(ref.Read.Path)
 }
 
-// checkPath refuses what no Vault path has and what a URL would change.
-func checkPath(p string) error {
+// CheckPath refuses what no Vault path has and what a URL would change.
+func CheckPath(p string) error {
 	for _, elem := range strings.Split(p, "/") {
 		if elem == "" || elem == "." || elem == ".." {
 			return errors.New("the path has an empty, . or .. element")

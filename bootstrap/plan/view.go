@@ -3,8 +3,8 @@ package plan
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
+	"time"
 )
 
 // View is a Plan as it is shown: names, places and settings, no secret and no
@@ -60,18 +60,9 @@ type ViewRead struct {
 
 	// Sends are the names in the body of a write, sorted; not their texts.
 	Sends []string `json:"sends"`
-}
 
-// ViewSource says where bytes come from.
-type ViewSource struct {
-	Template string `json:"template,omitempty"` // its name
-	Secret   string `json:"secret,omitempty"`   // its path
-	Field    string `json:"field,omitempty"`
-	Format   string `json:"format,omitempty"`
-	Decode   string `json:"decode,omitempty"`
-	Default  bool   `json:"default,omitempty"` // there is one
-
-	KeystorePassword string `json:"keystore_password,omitempty"` // where it is found
+	Else  []string `json:"else"`            // tried where the path has no secret or is refused
+	Finds string   `json:"finds,omitempty"` // of a list: below which path each secret that it names is read
 }
 
 // ViewFile is one file.
@@ -83,7 +74,10 @@ type ViewFile struct {
 	Optional bool       `json:"optional"`
 	Source   ViewSource `json:"source"`
 	Origin   string     `json:"origin"`
-	Memfd    string     `json:"memfd,omitempty"` // the variable that leads to it
+	Memfd    string     `json:"memfd,omitempty"`   // the variable that leads to it
+	Rotation string     `json:"rotation"`          // how often it is read again, and what follows; "" is never
+	Command  string     `json:"command,omitempty"` // the program that is run once it is there
+	Args     int        `json:"command_args,omitempty"`
 }
 
 // ViewFileSet is one declaration of many files.
@@ -94,6 +88,9 @@ type ViewFileSet struct {
 	Group  string     `json:"group"`
 	Source ViewSource `json:"source"`
 	Origin string     `json:"origin"`
+
+	Optional bool   `json:"optional"`
+	Rotation string `json:"rotation"`
 }
 
 // ViewEnv is one variable of the command.
@@ -102,6 +99,7 @@ type ViewEnv struct {
 	Optional bool       `json:"optional"`
 	Source   ViewSource `json:"source"`
 	Origin   string     `json:"origin"`
+	Rotation string     `json:"rotation"`
 }
 
 // ViewEnvSet is one declaration of many variables.
@@ -109,6 +107,12 @@ type ViewEnvSet struct {
 	Prefix string     `json:"prefix"`
 	Source ViewSource `json:"source"`
 	Origin string     `json:"origin"`
+
+	Optional  bool     `json:"optional"`
+	Upcase    bool     `json:"upcase"`
+	Allow     []string `json:"allow"`
+	Duplicate string   `json:"duplicate"`
+	Rotation  string   `json:"rotation"`
 }
 
 // ViewIgnored is a part of a declaration that has no effect.
@@ -135,16 +139,16 @@ func NewView(p Plan) View {
 		v.Computed = append(v.Computed, o.String())
 	}
 	for _, f := range p.Files {
-		v.Files = append(v.Files, viewFile(f))
+		v.Files = append(v.Files, viewFile(f, p.Refresh))
 	}
 	for _, s := range p.Sets {
-		v.FileSets = append(v.FileSets, viewFileSet(s))
+		v.FileSets = append(v.FileSets, viewFileSet(s, p.Refresh))
 	}
 	for _, e := range p.Env {
-		v.Env = append(v.Env, ViewEnv{e.Name, e.Optional, viewSource(e.Source), e.Origin.String()})
+		v.Env = append(v.Env, ViewEnv{e.Name, e.Optional, viewSource(e.Source), e.Origin.String(), rotation(e.Refresh, p.Refresh)})
 	}
 	for _, s := range p.EnvSets {
-		v.EnvSets = append(v.EnvSets, ViewEnvSet{s.Prefix, viewSource(Source{Ref: &s.Ref}), s.Origin.String()})
+		v.EnvSets = append(v.EnvSets, viewEnvSet(s, p.Refresh))
 	}
 	if len(p.Run.Command) > 0 {
 		v.Command, v.Args = p.Run.Command[0], len(p.Run.Command)-1
@@ -164,23 +168,66 @@ func viewHandles(handles map[string]Handle) []ViewInput {
 	return shown
 }
 
-func viewFile(f File) ViewFile {
+func viewFile(f File, all Refresh) ViewFile {
 	v := ViewFile{
 		Path: f.Path, Mode: octal(f.Mode, f.Group), Owner: f.Owner, Group: f.Group,
-		Optional: f.Optional, Source: viewSource(f.Source), Origin: f.Origin.String(),
+		Optional: f.Optional, Source: viewSource(f.Source), Origin: f.Origin.String(), Rotation: rotation(f.Refresh, all),
 	}
 	if f.Memfd {
 		v.Memfd = f.Variable()
 	}
+	if argv := f.Command.Argv; len(argv) > 0 {
+		v.Command, v.Args = argv[0], len(argv)-1
+	}
 	return v
 }
 
-func viewFileSet(s FileSet) ViewFileSet {
-	v := ViewFileSet{
+func viewFileSet(s FileSet, all Refresh) ViewFileSet {
+	return ViewFileSet{
 		Dir: s.Dir, Mode: octal(s.Mode, s.Group), Owner: s.Owner, Group: s.Group,
-		Source: viewSource(Source{Ref: &s.Ref}), Origin: s.Origin.String(),
+		Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
+		Optional: s.Bundle == nil && s.Ref.Read.Optional, Rotation: rotation(s.Refresh, all),
 	}
-	return v
+}
+
+func viewEnvSet(s EnvSet, all Refresh) ViewEnvSet {
+	return ViewEnvSet{
+		Prefix: s.Prefix, Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
+		Optional: s.Bundle == nil && s.Ref.Read.Optional, Upcase: s.Upcase,
+		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all),
+	}
+}
+
+// rotation says how often something is read again and what follows a change;
+// all is what the plan says for those that say nothing of their own.
+func rotation(own, all Refresh) string {
+	every, change := own.Every, own.OnChange
+	if !every.IsSet {
+		every = all.Every
+	}
+	if !change.IsSet {
+		change = all.OnChange
+	}
+	var parts []string
+	if every.Or(0) > 0 {
+		parts = append(parts, "every "+period(every.Value))
+	}
+	if change.Value.Kind != ActionNone {
+		parts = append(parts, "on change "+change.Value.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// period writes a duration without the units that are zero: 5m and not 5m0s.
+func period(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func viewSettings(p *Plan) []ViewSetting {
@@ -239,67 +286,4 @@ func showURL(s string) string {
 	}
 	u.Fragment = ""
 	return u.String()
-}
-
-// viewReads lists the plan's reads and those of its references, each request
-// once. A request is optional only when nobody insists on it.
-func viewReads(p Plan) []ViewRead {
-	reads := slices.Clone(p.Reads)
-	add := func(r *Ref, from Origin) {
-		if r == nil || r.Read.Path == "" {
-			return
-		}
-		read := r.Read
-		if read.Origin == (Origin{}) {
-			read.Origin = from
-		}
-		reads = append(reads, read)
-	}
-	for _, f := range p.Files {
-		for _, r := range f.Source.refs() {
-			add(r, f.Origin)
-		}
-	}
-	for _, s := range p.Sets {
-		add(&s.Ref, s.Origin)
-	}
-	for _, e := range p.Env {
-		for _, r := range e.Source.refs() {
-			add(r, e.Origin)
-		}
-	}
-	for _, s := range p.EnvSets {
-		add(&s.Ref, s.Origin)
-	}
-	index := map[string]int{}
-	shown := []ViewRead{}
-	for _, r := range reads {
-		if i, ok := index[r.Key()]; ok {
-			shown[i].Optional = shown[i].Optional && r.Optional
-			continue
-		}
-		index[r.Key()] = len(shown)
-		shown = append(shown, ViewRead{r.Op.String(), r.Path, r.KV.String(), r.Version, r.Optional, r.Origin.String(), sortedKeys(r.Body)})
-	}
-	return shown
-}
-
-func viewSource(s Source) ViewSource {
-	var v ViewSource
-	if s.Template != nil {
-		v.Template = s.Template.Name
-	}
-	if r := s.Ref; r != nil {
-		v.Secret, v.Field, v.Default = r.Read.Path, r.Field, r.Default != nil
-		if r.Format != FormatAuto {
-			v.Format = r.Format.String()
-		}
-		if r.Decode != DecodeNone {
-			v.Decode = r.Decode.String()
-		}
-		if r.KeystorePassword != nil {
-			v.KeystorePassword = r.KeystorePassword.place()
-		}
-	}
-	return v
 }

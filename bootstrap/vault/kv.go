@@ -94,33 +94,8 @@ func (m *mounts) learn(at string, what mount) {
 	m.known[at] = what
 }
 
-// saysItself reports whether the path holds KV version 2's data/ or metadata/
-// element after a mount, so that nobody need be asked.
-func saysItself(path string) bool {
-	return strings.HasSuffix(path, "/metadata") || strings.Contains(path, "/data/") || strings.Contains(path, "/metadata/")
-}
-
-// insertMetadata puts metadata/ after the mount, where version 2 lists; data/
-// has no list of its own.
-func insertMetadata(at, path string) string {
-	rest := strings.TrimPrefix(strings.TrimPrefix(path, at), "/")
-	if rest == "metadata" || strings.HasPrefix(rest, "metadata/") {
-		return path
-	}
-	rest = strings.TrimPrefix(rest+"/", "data/")
-	return strings.TrimSuffix(at+"/metadata/"+rest, "/")
-}
-
-// insertData puts data/ after the mount where version 2 wants it.
-func insertData(at, path string) string {
-	rest := strings.TrimPrefix(strings.TrimPrefix(path, at), "/")
-	for _, there := range []string{"data/", "metadata/", "subkeys/"} {
-		if strings.HasPrefix(rest, there) || rest == strings.TrimSuffix(there, "/") {
-			return path
-		}
-	}
-	return at + "/data/" + rest
-}
+// saysItself is plan.SaysKV2.
+func saysItself(path string) bool { return plan.SaysKV2(path) }
 
 // errNotTold is why a mount stays unknown: the server does not say.
 var errNotTold = errors.New("vault: the server does not tell the mount")
@@ -221,12 +196,5 @@ func guess(op plan.Op, path string, rule plan.KVRule) []string {
 	return []string{v2, path}
 }
 
-func byRule(op plan.Op, at, path string, rule plan.KVRule) string {
-	switch {
-	case rule != plan.KV2:
-		return path
-	case op == plan.OpList:
-		return insertMetadata(at, path)
-	}
-	return insertData(at, path)
-}
+// byRule gives the path that is sent.
+func byRule(op plan.Op, at, path string, rule plan.KVRule) string { return rule.Path(op, at, path) }

@@ -14,28 +14,6 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-func TestInsertData(t *testing.T) {
-	tests := []struct{ at, path, want string }{
-		{"secret", "secret/app", "secret/data/app"},
-		{"secret", "secret/app/db", "secret/data/app/db"},
-		{"secret", "secret/data/app", "secret/data/app"},
-		{"secret", "secret/metadata/app", "secret/metadata/app"},
-		{"secret", "secret/subkeys/app", "secret/subkeys/app"},
-		{"secret", "secret/data", "secret/data"},
-		{"secret", "secret/metadata", "secret/metadata"},
-		{"secret", "secret/database", "secret/data/database"},
-		{"secret", "secret/app/data/db", "secret/data/app/data/db"},
-		{"team/a/kv", "team/a/kv/app", "team/a/kv/data/app"},
-		{"team/a/kv", "team/a/kv/data/app", "team/a/kv/data/app"},
-		{"data", "data/app", "data/data/app"},
-	}
-	for _, tt := range tests {
-		if got := insertData(tt.at, tt.path); got != tt.want {
-			t.Errorf("insertData(%q, %q) = %q, want %q", tt.at, tt.path, got, tt.want)
-		}
-	}
-}
-
 func TestSaysItselfAndSafe(t *testing.T) {
 	m := newMounts(map[string]plan.KVRule{"/kv1/": plan.KV1, "kv2": plan.KV2, "auto": plan.KVAuto})
 	m.learn("database", mount{rule: plan.KV1})
