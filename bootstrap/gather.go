@@ -283,7 +283,7 @@ func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output
 		return j.orDefault(it, ans.Err)
 	}
 	if it.set != nil || it.envSet != nil {
-		outs, err := it.many(ans.Secret)
+		outs, err := it.many(ctx, ans.Secret)
 		if err == nil && len(outs) == 0 {
 			j.deps.Log.Warn("this secret gives nothing: it has no field that is wanted", slog.String("declared", it.origin.String()))
 		}
@@ -294,7 +294,7 @@ func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output
 		return nil, nil, err
 	}
 	defer means.Password.Wipe()
-	v, err := render.Reference(*it.ref, ans.Secret, means, it.origin)
+	v, err := render.Reference(ctx, *it.ref, ans.Secret, means, it.origin)
 	if err != nil {
 		return j.orDefault(it, err)
 	}

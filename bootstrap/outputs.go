@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"path"
 	"slices"
 	"strconv"
@@ -23,8 +24,8 @@ func (it item) one(v secret.Value) output {
 const maxFields = 10_000
 
 // many is the outputs of a set: one per field.
-func (it item) many(s secret.Secret) ([]output, error) {
-	fields, err := render.Fields(*it.ref, s, it.origin)
+func (it item) many(ctx context.Context, s secret.Secret) ([]output, error) {
+	fields, err := render.Fields(ctx, *it.ref, s, it.origin)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package render
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -34,8 +36,8 @@ type Means struct {
 // for a value that cannot be decoded or that the format cannot carry; CodeConfig
 // for a keystore without a password and for what is not supported. It does not
 // look at ref.Default: the caller does, on ErrMissing.
-func Reference(ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secret.Value, error) {
-	b, err := reference(ref, s, m)
+func Reference(ctx context.Context, ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secret.Value, error) {
+	b, err := reference(ctx, ref, s, m)
 	if len(err) > 0 {
 		return secret.Value{}, err.problems(ref, origin)
 	}
@@ -44,8 +46,8 @@ func Reference(ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secr
 
 // Fields gives every field of a secret, or of the map that ref.Field names, by
 // name, in the form that Reference gives them. It fails as Reference does.
-func Fields(ref plan.Ref, s secret.Secret, origin plan.Origin) (map[string]secret.Value, error) {
-	fields, err := wholeMap(ref, s)
+func Fields(ctx context.Context, ref plan.Ref, s secret.Secret, origin plan.Origin) (map[string]secret.Value, error) {
+	fields, err := wholeMap(ctx, ref, s)
 	out := make(map[string]secret.Value, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		b, f := raw(name, fields[name])
@@ -93,15 +95,15 @@ func (all failures) problems(ref plan.Ref, origin plan.Origin) plan.Problems {
 
 func unsupported(why string) *failure { return &failure{code: plan.CodeConfig, why: why} }
 
-func reference(ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
+func reference(ctx context.Context, ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
 	if ref.Field == "" {
-		fields, err := wholeMap(ref, s)
+		fields, err := wholeMap(ctx, ref, s)
 		if len(err) > 0 {
 			return nil, err
 		}
 		return m.write(ref.Format, fields)
 	}
-	v, err := field(ref, s)
+	v, err := field(ctx, ref, s)
 	if err == nil {
 		v, err = decode(ref.Decode, v)
 	}
@@ -125,10 +127,10 @@ func reference(ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
 
 // wholeMap gives the fields of the secret, or of the field that is a map,
 // decoded.
-func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
+func wholeMap(ctx context.Context, ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 	fields := s.Fields().Reveal()
 	if ref.Field != "" {
-		v, err := field(ref, s)
+		v, err := field(ctx, ref, s)
 		if err != nil {
 			return nil, failures{err}
 		}
@@ -156,9 +158,13 @@ func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 }
 
 // field looks one field up.
-func field(ref plan.Ref, s secret.Secret) (any, *failure) {
-	if ref.Select != plan.SelectKey {
-		return nil, unsupported("looking a field up by path or template is not supported yet")
+func field(ctx context.Context, ref plan.Ref, s secret.Secret) (any, *failure) {
+	switch ref.Select {
+	case plan.SelectKey:
+	case plan.SelectTemplate:
+		return fieldByTemplate(ctx, ref, s)
+	default:
+		return nil, unsupported("looking a field up in this way is not supported yet")
 	}
 	fields := s.Fields().Reveal()
 	v, ok := fields[ref.Field]
@@ -173,6 +179,29 @@ func field(ref plan.Ref, s secret.Secret) (any, *failure) {
 		return nil, missing("there is no such field: the secret has none", "")
 	}
 	return nil, missing("there is no such field; the secret has "+listNames(names), suggest(ref.Field, names))
+}
+
+// fieldByTemplate executes the template that the field is over the secret.
+func fieldByTemplate(ctx context.Context, ref plan.Ref, s secret.Secret) (any, *failure) {
+	t := plan.Template{Name: "of the field", Text: ref.Field, Dialect: plan.DialectBankVaults}
+	p, err := new(Language).Compile(t, plan.Origin{})
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	v, err := p.ExecuteOver(ctx, s.Fields().Reveal())
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	return string(v.Reveal()), nil
+}
+
+// failureOf makes a failure of a Problem, which says nothing of values.
+func failureOf(err error) *failure {
+	var p *plan.Problem
+	if !errors.As(err, &p) {
+		return badData("the template cannot be used", "")
+	}
+	return &failure{code: p.Code, why: p.What + ": " + p.Why, fix: p.Fix, err: p.Err}
 }
 
 // listNames keeps a list of names to a length that fits in a message.
