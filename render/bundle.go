@@ -197,7 +197,7 @@ func (b *Bundle) apply(ctx context.Context, texts map[string][]byte) error {
 	}
 	var ps plan.Problems
 	for i := range b.templates {
-		keys, err := b.templates[i].execute(ctx, maps.Clone(data))
+		keys, err := b.templates[i].execute(ctx, data)
 		ps.Add(err)
 		maps.Copy(texts, keys)
 	}
@@ -243,11 +243,11 @@ func (p *part) fetch(ctx context.Context, answers Answers, m Means) (map[string]
 	var err error
 	switch {
 	case p.Find != nil:
-		keys, err = p.found(answers)
+		keys, err = p.found(ctx, answers)
 	case p.Key != "":
-		return p.single(answers, m)
+		return p.single(ctx, answers, m)
 	default:
-		keys, err = p.extract(answers)
+		keys, err = p.extract(ctx, answers)
 	}
 	if err != nil {
 		return nil, err
@@ -278,12 +278,12 @@ func (p *part) answer(n Need, answers Answers) (secret.Secret, error) {
 }
 
 // single makes the one key of a part that has one.
-func (p *part) single(answers Answers, m Means) (map[string][]byte, error) {
+func (p *part) single(ctx context.Context, answers Answers, m Means) (map[string][]byte, error) {
 	s, err := p.answer(Need{Read: p.Ref.Read}, answers)
 	if err != nil {
 		return nil, err
 	}
-	v, err := Reference(p.Ref, s, m, p.Origin)
+	v, err := Reference(ctx, p.Ref, s, m, p.Origin)
 	if err != nil {
 		return nil, err
 	}
@@ -291,14 +291,14 @@ func (p *part) single(answers Answers, m Means) (map[string][]byte, error) {
 }
 
 // extract makes a key of each field. They are decoded when they have their names.
-func (p *part) extract(answers Answers) (map[string][]byte, error) {
+func (p *part) extract(ctx context.Context, answers Answers) (map[string][]byte, error) {
 	s, err := p.answer(Need{Read: p.Ref.Read}, answers)
 	if err != nil {
 		return nil, err
 	}
 	ref := p.Ref
 	ref.Decode = plan.DecodeNone
-	fields, bad := mapOf(ref, s)
+	fields, bad := mapOf(ctx, ref, s)
 	keys := make(map[string][]byte, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		text, f := flat(fields[name], ref.EscapeHTML, ref.NullEmpty)
@@ -317,11 +317,11 @@ func (p *part) extract(answers Answers) (map[string][]byte, error) {
 
 // mapOf gives the fields of the secret, or of the field that is a map or the text
 // of one in JSON.
-func mapOf(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
+func mapOf(ctx context.Context, ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 	if ref.Field == "" {
-		return wholeMap(ref, s)
+		return wholeMap(ctx, ref, s)
 	}
-	v, f := field(ref, s)
+	v, f := field(ctx, ref, s)
 	if f != nil {
 		return nil, failures{f}
 	}

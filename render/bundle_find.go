@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -145,7 +146,7 @@ func hasTags(meta secret.Secret, tags map[string]string) bool {
 }
 
 // found makes a key of each secret that was found: the whole of it in JSON.
-func (p *part) found(answers Answers) (map[string][]byte, error) {
+func (p *part) found(ctx context.Context, answers Answers) (map[string][]byte, error) {
 	s, err := p.search(answers)
 	if err != nil {
 		return nil, err
@@ -158,7 +159,7 @@ func (p *part) found(answers Answers) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		fields, bad := wholeMap(plan.Ref{Read: need.Read}, got)
+		fields, bad := wholeMap(ctx, plan.Ref{Read: need.Read}, got)
 		text, f := flat(fields, true, false)
 		if f != nil {
 			bad = append(bad, f)

@@ -195,7 +195,9 @@ func checkKeys(keys map[string][]byte, origin plan.Origin) error {
 // nil when nothing is.
 func keyProblem(key string, origin plan.Origin) error {
 	p := &plan.Problem{Code: plan.CodeData, Origin: origin, What: "key " + quoteKey(key), Fix: "rename it, or convert its characters"}
-	odd := func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("-._", r) }
+	odd := func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("-._", r)
+	}
 	switch {
 	case key == "":
 		p.Why = "it is empty"
