@@ -43,7 +43,7 @@ func TestReference(t *testing.T) {
 		{plan.Ref{Field: "none"}, "error 66: the field is null"},
 		{plan.Ref{Field: "Password"}, "error 66: there is no such field; the secret has a.b, b64, big, fraction, hex, list, map, none, on, password, port, text, unpadded, url (declared at secretboot.yaml:3:5); did you mean password?"},
 		{plan.Ref{Field: "password", Format: plan.FormatDotenv}, "error 65: wants a map, but the field is text"},
-		{plan.Ref{Field: "password", Select: plan.SelectPath}, "error 78: not supported yet"},
+		{plan.Ref{Field: "password", Select: plan.Select(99)}, "error 78: not supported yet"},
 		{plan.Ref{Field: "list", Format: plan.FormatYAML}, "- x\n- 1\n"},
 		{plan.Ref{Field: "password", Format: plan.FormatYAML}, "\"p<&>\\n\"\n"},
 		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64, Format: plan.FormatYAML}, "error 65: yaml cannot carry"},
