@@ -133,17 +133,16 @@ func (b *Bundle) Computed() []plan.Origin {
 // further, so it comes to an end: see maxFolders and maxFound.
 func (b *Bundle) Lacking(answers Answers) []Need {
 	var needs []Need
-	for _, r := range b.Reads() {
-		if n := (Need{Read: r}); !answers.has(n) {
-			needs = append(needs, n)
-		}
-	}
 	for i := range b.parts {
-		if b.parts[i].Find != nil {
-			s, err := b.parts[i].search(answers)
-			if err == nil { // what is wrong is told by Execute
-				needs = append(needs, s.lacking...)
+		p := &b.parts[i]
+		if p.Find == nil {
+			if n := (Need{Read: p.Ref.Read}); !answers.has(n) {
+				needs = append(needs, n)
 			}
+			continue
+		}
+		if s, err := p.search(answers); err == nil { // what is wrong is told by Execute
+			needs = append(needs, s.lacking...)
 		}
 	}
 	return needs

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode"
 
-	"go.yaml.in/yaml/v2"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
@@ -255,21 +255,29 @@ func jsonMap(text []byte) (map[string]any, bool) {
 // password.
 func yamlTexts(text []byte) (map[string][]byte, *failure) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.SetStrict(true)
-	var m map[string]string
+	var m map[string]yaml.Node
 	err := dec.Decode(&m)
 	if errors.Is(err, io.EOF) { // nothing but white space and comments
 		return nil, nil
 	}
-	if err != nil { // it quotes what it has read
-		return nil, badData("the output is no map in YAML with a text for each key, each once"+lineOf(err), "write KEY: VALUE lines; quote values, or write them as a block with |")
+	bad := func(line string) *failure {
+		return badData("the output is no map in YAML with a text for each key, each once"+line, "write KEY: VALUE lines; quote values, or write them as a block with |")
 	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+	if err != nil { // it quotes what it has read
+		return nil, bad(lineOf(err))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, badData("the output is more than one YAML document", "")
 	}
 	out := make(map[string][]byte, len(m))
 	for key, value := range m {
-		out[key] = []byte(value)
+		if value.Kind == yaml.AliasNode {
+			value = *value.Alias
+		}
+		if value.Kind != yaml.ScalarNode || value.ShortTag() == "!!binary" {
+			return nil, bad(", at line " + strconv.Itoa(value.Line))
+		}
+		out[key] = []byte(value.Value)
 	}
 	return out, nil
 }
