@@ -89,8 +89,12 @@ func (j *Job) text(piece plan.Piece, origin plan.Origin) (secret.Value, error) {
 	}
 	defer clear(text)
 	if piece.From < 0 || piece.To < piece.From || piece.To > len(text) {
+		place := "a text of the declaration"
+		if piece.Text.Kind != plan.HandleText {
+			place = "the text at " + piece.Text.String()
+		}
 		return secret.Value{}, &plan.Problem{
-			Code: plan.CodeConfig, Origin: origin, What: "text in " + piece.Text.String(), Why: "it is shorter than when it was declared",
+			Code: plan.CodeConfig, Origin: origin, What: place, Why: "it is shorter than when it was declared",
 			Fix: "see that nothing changes it meanwhile",
 		}
 	}
