@@ -68,6 +68,7 @@ func (a *app) plan(cmd *cobra.Command, s shown, args []string) error {
 	}
 	p.Reads, p.Computed, err = bootstrap.Reads(p)
 	ps.Add(err)
+	ps.Add(bootstrap.CheckCommands(p.Files, a.hooks(p)))
 	if err := ps.Err(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -18,16 +19,17 @@ const root = "\x00"
 // Program is a template that was checked and can be executed any number of
 // times, also at the same time.
 type Program struct {
-	name   string
-	origin plan.Origin
-	text   *template.Template
-	sites  []site
-	exprs  map[string]string // "line:column" to the expression there
-	reads  []plan.Read
-	writes []plan.Read     // for those who want to know; their arguments are left out
-	open   bool            // some path is computed
-	calls  map[string]bool // the functions that occur, by name
-	now    func() time.Time
+	name    string
+	origin  plan.Origin
+	text    *template.Template
+	dialect dialect
+	sites   []site
+	exprs   map[string]string // "line:column" to the expression there
+	reads   []plan.Read
+	writes  []plan.Read     // for those who want to know; their arguments are left out
+	open    bool            // some path is computed
+	calls   map[string]bool // the functions that occur, by name
+	now     func() time.Time
 }
 
 // site is a place in the template that the rewritten tree refers to by number.
@@ -41,7 +43,20 @@ type site struct {
 // Language is the functions that templates may call. To make it costs more than
 // to compile a small template, so one serves all templates of a plan. The zero
 // Language is ready; it may not be used by two goroutines at once.
-type Language struct{ table table }
+type Language struct{ tables map[plan.Dialect]table }
+
+// table gives the functions of a dialect, which are made once.
+func (l *Language) table(d plan.Dialect, make func() table) table {
+	if l.tables == nil {
+		l.tables = map[plan.Dialect]table{}
+	}
+	t, ok := l.tables[d]
+	if !ok {
+		t = make()
+		l.tables[d] = t
+	}
+	return t
+}
 
 // Compile checks a template without executing it. It fails with [plan.Problems]
 // of CodeData, one for each syntax error, unknown function or template, wrong
@@ -53,11 +68,9 @@ func (l *Language) Compile(t plan.Template, origin plan.Origin) (*Program, error
 
 // compile is Compile with a clock.
 func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
-	if l.table.functions == nil {
-		l.table = newTable()
-	}
 	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, calls: map[string]bool{}, now: now}
-	if t.Dialect != plan.DialectConsulTemplate {
+	var ok bool
+	if p.dialect, ok = dialectOf(t.Dialect); !ok {
 		return nil, &plan.Problem{
 			Code: plan.CodeConfig, Origin: origin, What: p.what("", ""),
 			Why: "templates of this declaration are not supported yet",
@@ -67,12 +80,12 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{p: p, table: l.table, trees: trees, seen: map[string]bool{}}
+	c := &compiler{p: p, table: l.table(t.Dialect, p.dialect.table), trees: trees, seen: map[string]bool{}}
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
 	p.text = template.New(root).Funcs(hooks(nil))
-	if t.Missing == plan.MissingError {
+	if t.Missing == plan.MissingError || p.dialect.named {
 		p.text.Option("missingkey=error")
 	}
 	for name, tree := range trees {
@@ -89,7 +102,8 @@ func (p *Program) parse(t plan.Template) (map[string]*parse.Tree, error) {
 	trees := map[string]*parse.Tree{}
 	tree := parse.New(root)
 	tree.Mode = parse.SkipFuncCheck
-	if _, err := tree.Parse(t.Text, t.Left, t.Right, trees); err != nil {
+	left, right := cmp.Or(t.Left, p.dialect.left), cmp.Or(t.Right, p.dialect.right)
+	if _, err := tree.Parse(t.Text, left, right, trees); err != nil {
 		return nil, p.parseProblem(err)
 	}
 	if trees[root] == nil { // a template of white space and definitions only
@@ -112,9 +126,9 @@ func (p *Program) parseProblem(err error) error {
 	fix := ""
 	switch {
 	case strings.Contains(why, "bad character U+002D"):
-		fix = `a key with a dash is written {{ index .Data.data "the-key" }}`
+		fix = p.dialect.dash
 	case strings.Contains(why, "unexpected EOF"):
-		fix = "is an {{ end }} missing?"
+		fix = "is an end missing?"
 	case strings.Contains(why, "character constant"):
 		fix = "text in an action stands in double quotes"
 	}

@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 	"text/template"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -38,21 +41,54 @@ type run struct {
 // CodeUnavailable (with the cause of ctx in its chain) when ctx ends before the
 // template does, or the code of the answer that it asked for.
 func (p *Program) Execute(ctx context.Context, in Input) (Output, error) {
+	r, out, err := p.run(ctx, in, nil)
+	if err != nil {
+		return Output{}, err
+	}
+	if len(r.lacking) > 0 {
+		return Output{Lacking: r.lacking}, nil
+	}
+	return Output{Bytes: out, Files: r.extras()}, nil
+}
+
+// ExecuteOver renders a program of a dialect whose templates have data: it is
+// what . is. The program may change its own copy of it. It fails as Execute
+// does, with CodeBug for a program of another dialect.
+func (p *Program) ExecuteOver(ctx context.Context, data map[string]any) (secret.Value, error) {
+	if !p.dialect.over {
+		return secret.Value{}, &plan.Problem{Code: plan.CodeBug, Origin: p.origin, What: p.what("", ""), Why: "it takes no data"}
+	}
+	_, out, err := p.run(ctx, Input{}, data)
+	var told *plan.Problem
+	if errors.As(err, &told) && errors.Is(err, ErrMissing) && len(data) > 0 {
+		named := *told
+		named.Fix = "the data have " + listNames(slices.Sorted(maps.Keys(data))) + strings.TrimSuffix("; "+told.Fix, "; ")
+		err = &named
+	}
+	return out, err
+}
+
+// run executes the program once.
+func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run, secret.Value, error) {
 	text, err := p.text.Clone()
 	if err != nil {
-		return Output{}, p.executionProblem(err)
+		return nil, secret.Value{}, p.executionProblem(err)
 	}
 	r := &run{ctx: ctx, p: p, in: in, all: text, asked: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
 	r.scratch = &scratch{r: r, values: map[string]any{}}
+	var dot any
+	if p.dialect.over {
+		if err := r.inspect(data, 0); err != nil {
+			return nil, secret.Value{}, p.problem(site{}, err)
+		}
+		dot = clone(data)
+	}
 	out := &limited{}
-	err = text.Funcs(hooks(r)).Execute(out, nil)
-	if len(r.lacking) > 0 && !errors.Is(err, errBudget) {
-		return Output{Lacking: r.lacking}, nil
+	err = text.Funcs(hooks(r)).Execute(out, dot)
+	if err != nil && (len(r.lacking) == 0 || errors.Is(err, errBudget)) {
+		return nil, secret.Value{}, p.executionProblem(err)
 	}
-	if err != nil {
-		return Output{}, p.executionProblem(err)
-	}
-	return Output{Bytes: secret.New(out.buf.Bytes()), Files: r.extras()}, nil
+	return r, secret.New(out.buf.Bytes()), nil
 }
 
 // hooks are the functions that the compiler put into the tree.
@@ -106,7 +142,7 @@ func (r *run) emit(id int, v any) (string, error) {
 func (r *run) text(v any) (string, error) {
 	switch v := v.(type) {
 	case nil:
-		return "", missing("the value is missing", "check the name of the field (KV version 2 has it below .Data.data), or give a value with default")
+		return "", missing("the value is missing", r.p.dialect.absent)
 	case string:
 		return v, r.spend(1 + len(v)>>10)
 	}

@@ -4,16 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-
-	"github.com/Masterminds/sprig/v3"
 )
 
-// sprigFunctions are sprig's functions that see neither the environment nor the
-// network (HermeticTxtFuncMap), each under sprig_NAME and, where no function
-// before it has it, under its own name.
-func sprigFunctions() []*function {
+// sprigFunctions are the functions in a map of sprig's, as strict as ours.
+func sprigFunctions(all map[string]any) []*function {
 	var list []*function
-	all := sprig.HermeticTxtFuncMap()
 	for name := range all {
 		// The twin that tells its error stands for the one that does not.
 		if strict := all["must"+strings.ToUpper(name[:1])+name[1:]]; strict != nil {
@@ -23,15 +18,24 @@ func sprigFunctions() []*function {
 	maps.Copy(all, sprigRepairs())
 	traits := sprigTraits()
 	for name, fn := range all {
-		f := function{name: name, fn: fn}
+		f := &function{name: name, fn: fn}
 		if trait := traits[name]; trait != nil {
-			trait(&f)
+			trait(f)
 		}
-		prefixed := f
-		prefixed.name = "sprig_" + name
-		list = append(list, &f, &prefixed)
+		list = append(list, f)
 	}
 	return list
+}
+
+// prefixed are the same functions as sprig_NAME.
+func prefixed(list []*function) []*function {
+	out := make([]*function, len(list))
+	for i, f := range list {
+		same := *f
+		same.name = "sprig_" + f.name
+		out[i] = &same
+	}
+	return out
 }
 
 // The costs of functions that take long: about a tenth of a second and some

@@ -127,8 +127,7 @@ func (f *function) bind(r *run, args []any) ([]reflect.Value, error) {
 func (f *function) check(r *run, args []any) error {
 	for i, arg := range args {
 		if arg == nil && !f.lenient {
-			return missing(fmt.Sprintf("argument %d of %s is missing", i+1, f.name),
-				"check the name of the field (KV version 2 has it below .Data.data), or give a value with default")
+			return missing(fmt.Sprintf("argument %d of %s is missing", i+1, f.name), r.p.dialect.absent)
 		}
 		if err := r.spend(size(arg)); err != nil {
 			return err

@@ -1,8 +1,10 @@
 package render
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -27,15 +29,18 @@ type Means struct {
 // consists of lines ends with a newline.
 //
 // A field that is text is its bytes after decoding, a number or a truth value
-// its JSON text, a list or a map JSON with sorted keys and without HTML escapes.
+// its JSON text, a list or a map JSON with sorted keys, without HTML escapes
+// unless ref wants them. One that is null is missing, unless ref.NullEmpty; with
+// plan.LevelNested it is the text null. What a gjson path gives stays as it is.
 //
 // It fails with plan.Problems, one for each field that is at fault: CodeMissing,
 // with [ErrMissing] in the chain, for a field that is absent or null; CodeData
 // for a value that cannot be decoded or that the format cannot carry; CodeConfig
 // for a keystore without a password and for what is not supported. It does not
-// look at ref.Default: the caller does, on ErrMissing.
-func Reference(ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secret.Value, error) {
-	b, err := reference(ref, s, m)
+// look at ref.Default: the caller does, on ErrMissing. For plan.SelectTemplate it
+// fails as Program.ExecuteOver does.
+func Reference(ctx context.Context, ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secret.Value, error) {
+	b, err := reference(ctx, ref, s, m)
 	if len(err) > 0 {
 		return secret.Value{}, err.problems(ref, origin)
 	}
@@ -44,11 +49,11 @@ func Reference(ref plan.Ref, s secret.Secret, m Means, origin plan.Origin) (secr
 
 // Fields gives every field of a secret, or of the map that ref.Field names, by
 // name, in the form that Reference gives them. It fails as Reference does.
-func Fields(ref plan.Ref, s secret.Secret, origin plan.Origin) (map[string]secret.Value, error) {
-	fields, err := wholeMap(ref, s)
+func Fields(ctx context.Context, ref plan.Ref, s secret.Secret, origin plan.Origin) (map[string]secret.Value, error) {
+	fields, err := wholeMap(ctx, ref, s)
 	out := make(map[string]secret.Value, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		b, f := raw(name, fields[name])
+		b, f := standalone(ref, name, fields[name])
 		if f != nil {
 			err = append(err, f)
 			continue
@@ -93,26 +98,36 @@ func (all failures) problems(ref plan.Ref, origin plan.Origin) plan.Problems {
 
 func unsupported(why string) *failure { return &failure{code: plan.CodeConfig, why: why} }
 
-func reference(ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
+func reference(ctx context.Context, ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
+	if ref.Format == plan.FormatResponse {
+		if ref.Field != "" {
+			return nil, failures{badData("the format response is for a whole answer, not for a field", "")}
+		}
+		return alone(writeResponse(s))
+	}
 	if ref.Field == "" {
-		fields, err := wholeMap(ref, s)
+		fields, err := wholeMap(ctx, ref, s)
 		if len(err) > 0 {
 			return nil, err
 		}
-		return m.write(ref.Format, fields)
+		return m.write(ref, fields)
 	}
-	v, err := field(ref, s)
+	v, err := field(ctx, ref, s)
 	if err == nil {
 		v, err = decode(ref.Decode, v)
 	}
 	if err != nil {
 		return nil, failures{err}
 	}
+	if ref.Format == plan.FormatAuto || ref.Format == plan.FormatRaw {
+		return alone(standalone(ref, ref.Field, v))
+	}
+	if v, err = parsed(v); err != nil {
+		return nil, failures{err}
+	}
 	switch ref.Format {
-	case plan.FormatAuto, plan.FormatRaw:
-		return alone(raw(ref.Field, v))
 	case plan.FormatJSON:
-		return alone(jsonValue(v))
+		return alone(jsonValue(v, ref.EscapeHTML))
 	case plan.FormatYAML:
 		return alone(yamlValue(v))
 	}
@@ -120,18 +135,37 @@ func reference(ref plan.Ref, s secret.Secret, m Means) ([]byte, failures) {
 	if !ok {
 		return nil, failures{badData("the format "+ref.Format.String()+" wants a map, but the field is "+kind(v), "")}
 	}
-	return m.write(ref.Format, fields)
+	return m.write(ref, fields)
+}
+
+// standalone gives the bytes of a field that stands by itself.
+func standalone(ref plan.Ref, name string, v any) ([]byte, *failure) {
+	v, f := orNull(ref, v)
+	if f != nil {
+		return raw(name, v) // it says the name
+	}
+	switch v := v.(type) {
+	case string:
+		return []byte(v), nil
+	case rawJSON:
+		return []byte(v), nil
+	}
+	return jsonValue(v, ref.EscapeHTML)
 }
 
 // wholeMap gives the fields of the secret, or of the field that is a map,
 // decoded.
-func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
-	fields := s.Fields().Reveal()
+func wholeMap(ctx context.Context, ref plan.Ref, s secret.Secret) (map[string]any, failures) {
+	fields := fieldsOf(ref, s)
 	if ref.Field != "" {
-		v, err := field(ref, s)
+		v, err := field(ctx, ref, s)
+		if err == nil {
+			v, err = parsed(v)
+		}
 		if err != nil {
 			return nil, failures{err}
 		}
+		v = object(ref, v)
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil, failures{badData("a map is wanted, but the field is "+kind(v), "")}
@@ -155,27 +189,56 @@ func wholeMap(ref plan.Ref, s secret.Secret) (map[string]any, failures) {
 	return out, bad
 }
 
+// object gives the map that a text is in JSON: what a path leads to may be one,
+// as the External Secrets Operator takes it. Any other v stays as it is.
+func object(ref plan.Ref, v any) any {
+	text, ok := v.(string)
+	if !ok || ref.Select != plan.SelectPath || text == "" {
+		return v
+	}
+	if m, err := parseJSON(text); err == nil {
+		return m
+	}
+	return v
+}
+
 // field looks one field up.
-func field(ref plan.Ref, s secret.Secret) (any, *failure) {
-	if ref.Select == plan.SelectTracking {
-		return tracking(ref.Field, s.Fields().Reveal())
+func field(ctx context.Context, ref plan.Ref, s secret.Secret) (any, *failure) {
+	fields := fieldsOf(ref, s)
+	switch ref.Select {
+	case plan.SelectKey:
+		return fieldByKey(ref, fields)
+	case plan.SelectPath:
+		return fieldByPath(ref, fields)
+	case plan.SelectTemplate:
+		return fieldByTemplate(ctx, ref, fields)
+	case plan.SelectTracking:
+		return tracking(ref.Field, fields)
 	}
-	if ref.Select != plan.SelectKey {
-		return nil, unsupported("looking a field up by path or template is not supported yet")
+	return nil, unsupported("looking a field up in this way is not supported yet")
+}
+
+// fieldByTemplate executes the template that the field is over the secret.
+func fieldByTemplate(ctx context.Context, ref plan.Ref, fields map[string]any) (any, *failure) {
+	t := plan.Template{Name: "of the field", Text: ref.Field, Dialect: plan.DialectBankVaults}
+	p, err := new(Language).Compile(t, plan.Origin{})
+	if err != nil {
+		return nil, failureOf(err)
 	}
-	fields := s.Fields().Reveal()
-	v, ok := fields[ref.Field]
-	if v != nil {
-		return v, nil
+	v, err := p.ExecuteOver(ctx, fields)
+	if err != nil {
+		return nil, failureOf(err)
 	}
-	names := slices.Sorted(maps.Keys(fields))
-	switch {
-	case ok:
-		return nil, missing("the field is null", "")
-	case len(names) == 0:
-		return nil, missing("there is no such field: the secret has none", "")
+	return string(v.Reveal()), nil
+}
+
+// failureOf makes a failure of a Problem, which says nothing of values.
+func failureOf(err error) *failure {
+	var p *plan.Problem
+	if !errors.As(err, &p) {
+		return badData("the template cannot be used", "")
 	}
-	return nil, missing("there is no such field; the secret has "+listNames(names), suggest(ref.Field, names))
+	return &failure{code: p.Code, why: p.What + ": " + p.Why, fix: p.Fix, err: p.Err}
 }
 
 // listNames keeps a list of names to a length that fits in a message.

@@ -43,7 +43,7 @@ func TestReference(t *testing.T) {
 		{plan.Ref{Field: "none"}, "error 66: the field is null"},
 		{plan.Ref{Field: "Password"}, "error 66: there is no such field; the secret has a.b, b64, big, fraction, hex, list, map, none, on, password, port, text, unpadded, url (declared at secretboot.yaml:3:5); did you mean password?"},
 		{plan.Ref{Field: "password", Format: plan.FormatDotenv}, "error 65: wants a map, but the field is text"},
-		{plan.Ref{Field: "password", Select: plan.SelectPath}, "error 78: not supported yet"},
+		{plan.Ref{Field: "password", Select: plan.Select(99)}, "error 78: not supported yet"},
 		{plan.Ref{Field: "list", Format: plan.FormatYAML}, "- x\n- 1\n"},
 		{plan.Ref{Field: "password", Format: plan.FormatYAML}, "\"p<&>\\n\"\n"},
 		{plan.Ref{Field: "b64", Decode: plan.DecodeBase64, Format: plan.FormatYAML}, "error 65: yaml cannot carry"},
@@ -53,7 +53,7 @@ func TestReference(t *testing.T) {
 		{plan.Ref{Format: plan.FormatRaw}, "error 65: exactly one field, but the secret has 14"},
 	} {
 		tc.ref.Read.Path = "secret/db"
-		v, err := Reference(tc.ref, kv2(t, fields), Means{Random: &counter{}}, testOrigin())
+		v, err := Reference(t.Context(), tc.ref, kv2(t, fields), Means{Random: &counter{}}, testOrigin())
 		if message, ok := strings.CutPrefix(tc.want, "error "); ok {
 			checkError(t, err, message)
 		} else if err != nil {
@@ -103,7 +103,7 @@ func TestReferenceWhole(t *testing.T) {
 		{plan.FormatDotenv, `{"A": null}`, "error 66: the field A is null"},
 	} {
 		ref := plan.Ref{Read: plan.Read{Path: "p"}, Format: tc.format}
-		v, err := Reference(ref, kv2(t, tc.fields), Means{Random: &counter{}}, testOrigin())
+		v, err := Reference(t.Context(), ref, kv2(t, tc.fields), Means{Random: &counter{}}, testOrigin())
 		if message, ok := strings.CutPrefix(tc.want, "error "); ok {
 			checkError(t, err, message)
 		} else if err != nil || string(v.Reveal()) != tc.want {
@@ -114,7 +114,7 @@ func TestReferenceWhole(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	ref := plan.Ref{Read: plan.Read{Path: "p"}, Decode: plan.DecodeAuto}
-	got, err := Fields(ref, kv2(t, `{"a": "AP8=", "n": 1.50, "m": {"k": ["<"]}}`), testOrigin())
+	got, err := Fields(t.Context(), ref, kv2(t, `{"a": "AP8=", "n": 1.50, "m": {"k": ["<"]}}`), testOrigin())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +127,8 @@ func TestFields(t *testing.T) {
 			t.Errorf("%s: got %q", name, v.Reveal())
 		}
 	}
-	_, err = Fields(ref, kv2(t, `{"a": null}`), testOrigin())
+	_, err = Fields(t.Context(), ref, kv2(t, `{"a": null}`), testOrigin())
 	checkError(t, err, "66: the field a is null")
-	_, err = Fields(ref, secret.Secret{}, testOrigin())
+	_, err = Fields(t.Context(), ref, secret.Secret{}, testOrigin())
 	checkError(t, err, "66: the secret has no data")
 }

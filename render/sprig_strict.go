@@ -118,16 +118,9 @@ func sortedValues(m map[string]any) []any {
 
 // ago gives how long a time (or a number of seconds since 1970) is past.
 func ago(r *run, date any) (string, error) {
-	var t time.Time
-	switch d := date.(type) {
-	case time.Time:
-		t = d
-	case int:
-		t = time.Unix(int64(d), 0)
-	case int64:
-		t = time.Unix(d, 0)
-	default:
-		return "", badData("ago wants a time or a whole number of seconds since 1970", "toDate makes a time of text")
+	t, err := timeOf(date)
+	if err != nil {
+		return "", err
 	}
 	return r.now().Sub(t).Round(time.Second).String(), nil
 }

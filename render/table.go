@@ -5,6 +5,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/Masterminds/sprig/v3"
 )
 
 // table has the functions of the language by name, and what is to be said about
@@ -14,14 +16,20 @@ type table struct {
 	absent    map[string]string
 }
 
-// newTable makes the table. Later families do not replace earlier ones:
-// text/template's own names, then consul-template's, then sprig's.
+// newTable makes the table of our own language, which is consul-template's.
+// sprig's functions are there as sprig_NAME, too.
 func newTable() table {
-	t := table{functions: map[string]*function{}, absent: absentFunctions()}
-	families := [][]*function{
-		standardFunctions(), secretFunctions(), fileFunctions(), encodingFunctions(), textFunctions(),
-		numberFunctions(), listFunctions(), mapFunctions(), spewFunctions(), sprigFunctions(),
-	}
+	fromSprig := sprigFunctions(sprig.HermeticTxtFuncMap())
+	return tableOf(
+		absentFunctions(), standardFunctions(), secretFunctions(), fileFunctions(), encodingFunctions(), textFunctions(),
+		numberFunctions(), listFunctions(), mapFunctions(), spewFunctions(), fromSprig, prefixed(fromSprig),
+	)
+}
+
+// tableOf makes a table. Later families do not replace earlier ones:
+// text/template's own names, then the dialect's, then sprig's.
+func tableOf(absent map[string]string, families ...[]*function) table {
+	t := table{functions: map[string]*function{}, absent: absent}
 	for _, family := range families {
 		for _, f := range family {
 			if t.functions[f.name] == nil && t.absent[f.name] == "" {
@@ -86,9 +94,14 @@ func absentFunctions() map[string]string {
 	}
 	out := map[string]string{}
 	for why, list := range names {
-		for _, name := range list {
-			out[name] = "the function " + name + " " + why
-		}
+		leaveOut(out, why, list...)
 	}
 	return out
+}
+
+// leaveOut notes why some functions are not there.
+func leaveOut(absent map[string]string, why string, names ...string) {
+	for _, name := range names {
+		absent[name] = "the function " + name + " " + why
+	}
 }

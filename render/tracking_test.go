@@ -50,7 +50,7 @@ func TestTracking(t *testing.T) {
 func checkTracking(t *testing.T, fields map[string]any, part, want string, code plan.Code) {
 	t.Helper()
 	ref := plan.Ref{Read: plan.Read{Path: "secret/mlflow"}, Field: part, Select: plan.SelectTracking}
-	got, err := render.Reference(ref, secret.Secret{Data: secret.NewTree(fields)}, render.Means{}, plan.Origin{At: "X"})
+	got, err := render.Reference(t.Context(), ref, secret.Secret{Data: secret.NewTree(fields)}, render.Means{}, plan.Origin{At: "X"})
 	if code == 0 {
 		if err != nil || string(got.Reveal()) != want {
 			t.Errorf("%s: %q, %v; want %q", part, got.Reveal(), err, want)

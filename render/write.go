@@ -11,11 +11,11 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
-// write writes a whole secret down in a format.
-func (m Means) write(format plan.Format, fields map[string]any) ([]byte, failures) {
-	switch format {
+// write writes a whole secret down in the format that ref asks for.
+func (m Means) write(ref plan.Ref, fields map[string]any) ([]byte, failures) {
+	switch ref.Format {
 	case plan.FormatAuto, plan.FormatJSON:
-		return jsonFields(fields)
+		return jsonFields(fields, ref.EscapeHTML)
 	case plan.FormatYAML:
 		return yamlFields(fields)
 	case plan.FormatTOML:
@@ -29,11 +29,11 @@ func (m Means) write(format plan.Format, fields map[string]any) ([]byte, failure
 	case plan.FormatFiles:
 		return nil, failures{badData("the format files gives more than one file", "")}
 	}
-	lines, ok := m.lines(format)
+	lines, ok := m.lines(ref.Format)
 	if !ok {
 		return nil, failures{unsupported("this format is not supported")}
 	}
-	return lines.write(format.String(), fields)
+	return lines.write(ref.Format.String(), fields)
 }
 
 // lines gives the formats that consist of names with texts.
@@ -139,5 +139,5 @@ func raw(name string, v any) ([]byte, *failure) {
 	case string:
 		return []byte(v), nil
 	}
-	return jsonValue(v)
+	return jsonValue(v, false)
 }

@@ -9,19 +9,19 @@ import (
 
 // jsonFields writes a map as JSON. A text that is not UTF-8 is refused by the
 // name of its field: encoding/json would change it silently.
-func jsonFields(fields map[string]any) ([]byte, failures) {
+func jsonFields(fields map[string]any, html bool) ([]byte, failures) {
 	if bad := notUTF8("json", fields); len(bad) > 0 {
 		return nil, bad
 	}
-	return alone(jsonValue(fields))
+	return alone(jsonValue(fields, html))
 }
 
-// jsonValue writes JSON with sorted keys and without escapes for HTML.
-func jsonValue(v any) ([]byte, *failure) {
+// jsonValue writes JSON with sorted keys, and with escapes for HTML if html.
+func jsonValue(v any, html bool) ([]byte, *failure) {
 	if !allUTF8(v) {
 		return nil, badData("json cannot carry "+hasNotUTF8, "deliver the field as a file of its own")
 	}
-	s, err := encodeJSON(v, "", false)
+	s, err := encodeJSON(v, "", html)
 	if err != nil {
 		return nil, badData("the value cannot be written as JSON", "")
 	}

@@ -50,7 +50,7 @@ func lineCases() []lineCase {
 
 // writeLines writes fields and gives the whys of what was refused.
 func writeLines(format plan.Format, fields map[string]any) (file []byte, whys string) {
-	b, bad := Means{Random: &counter{}}.write(format, fields)
+	b, bad := Means{Random: &counter{}}.write(plan.Ref{Format: format}, fields)
 	for _, f := range bad {
 		whys += f.why + "; " + f.fix + "\n"
 	}
@@ -213,12 +213,12 @@ func TestGitHubDelimiter(t *testing.T) {
 	first := "secretboot_0102030405060708090a0b0c0d0e0f10"
 	second := "secretboot_1112131415161718191a1b1c1d1e1f20"
 	text := "a\n" + first + "\nEVIL=x"
-	file, f := Means{Random: &counter{}}.write(plan.FormatGitHubEnv, map[string]any{"K": text})
+	file, f := Means{Random: &counter{}}.write(plan.Ref{Format: plan.FormatGitHubEnv}, map[string]any{"K": text})
 	if want := "K<<" + second + "\n" + text + "\n" + second + "\n"; len(f) > 0 || string(file) != want {
 		t.Errorf("got %q, %v", file, f)
 	}
 	for name, random := range map[string]io.Reader{"the same for ever": zeros{}, "broken": broken{}} {
-		_, f := Means{Random: random}.write(plan.FormatGitHubEnv, map[string]any{"K": "secretboot_" + strings.Repeat("0", 32)})
+		_, f := Means{Random: random}.write(plan.Ref{Format: plan.FormatGitHubEnv}, map[string]any{"K": "secretboot_" + strings.Repeat("0", 32)})
 		if len(f) != 1 || f[0].code != plan.CodeBug {
 			t.Errorf("%s: %v", name, f)
 		}

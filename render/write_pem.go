@@ -130,13 +130,22 @@ func (r *pemReader) blocks(name string) []*pem.Block {
 		}
 		text.WriteString(s + "\n")
 	}
+	blocks := pemBlocks(text.String())
+	if blocks == nil {
+		r.fail(name, "it is not PEM, or not whole")
+	}
+	return blocks
+}
+
+// pemBlocks takes PEM text apart; nil when there is none, or when a part of it
+// cannot be decoded. What stands between the blocks is left out.
+func pemBlocks(text string) []*pem.Block {
 	var blocks []*pem.Block
-	for b, rest := pem.Decode([]byte(text.String())); b != nil; b, rest = pem.Decode(rest) {
+	for b, rest := pem.Decode([]byte(text)); b != nil; b, rest = pem.Decode(rest) {
 		blocks = append(blocks, b)
 	}
 	// pem.Decode skips what it cannot decode, so they are counted.
-	if len(blocks) == 0 || len(blocks) != strings.Count(text.String(), "-----BEGIN ") {
-		r.fail(name, "it is not PEM, or not whole")
+	if len(blocks) != strings.Count(text, "-----BEGIN ") {
 		return nil
 	}
 	return blocks

@@ -149,7 +149,7 @@ func TestKeyPairs(t *testing.T) {
 
 func checkBundle(t *testing.T, shape string, fields map[string]any, chain string) {
 	t.Helper()
-	b, bad := testMeans().write(plan.FormatPEMBundle, fields)
+	b, bad := testMeans().write(plan.Ref{Format: plan.FormatPEMBundle}, fields)
 	if len(bad) > 0 {
 		t.Errorf("%s: %v", shape, bad)
 		return
@@ -165,7 +165,7 @@ func checkBundle(t *testing.T, shape string, fields map[string]any, chain string
 
 func checkKeystore(t *testing.T, shape string, fields map[string]any, key crypto.Signer, chain string) {
 	t.Helper()
-	b, bad := testMeans().write(plan.FormatPKCS12, fields)
+	b, bad := testMeans().write(plan.Ref{Format: plan.FormatPKCS12}, fields)
 	if len(bad) > 0 {
 		t.Errorf("%s: %v", shape, bad)
 		return
@@ -192,7 +192,7 @@ func keystoreFile(t *testing.T) (file, leaf string) {
 	t.Helper()
 	is, k := newIssuer(t), keys(t)["ec sec1"]
 	leaf = is.issue(t, k.signer)
-	b, bad := testMeans().write(plan.FormatPKCS12, map[string]any{"certificate": leaf, "private_key": k.pem, "issuing_ca": is.intermediate})
+	b, bad := testMeans().write(plan.Ref{Format: plan.FormatPKCS12}, map[string]any{"certificate": leaf, "private_key": k.pem, "issuing_ca": is.intermediate})
 	if len(bad) > 0 {
 		t.Fatal(bad)
 	}
@@ -263,7 +263,7 @@ func TestKeyPairRefused(t *testing.T) {
 	} {
 		for _, format := range []plan.Format{plan.FormatPEMBundle, plan.FormatPKCS12} {
 			whys := ""
-			_, bad := testMeans().write(format, tc.fields)
+			_, bad := testMeans().write(plan.Ref{Format: format}, tc.fields)
 			for _, f := range bad {
 				whys += f.why + "; " + f.fix + "\n"
 			}
@@ -273,10 +273,10 @@ func TestKeyPairRefused(t *testing.T) {
 		}
 	}
 	fields := map[string]any{"cert": leaf, "key": encrypted}
-	if b, bad := testMeans().write(plan.FormatPEMBundle, fields); len(bad) > 0 || !strings.HasSuffix(string(b), encrypted) {
+	if b, bad := testMeans().write(plan.Ref{Format: plan.FormatPEMBundle}, fields); len(bad) > 0 || !strings.HasSuffix(string(b), encrypted) {
 		t.Errorf("an encrypted key in a bundle: %v", bad)
 	}
-	if _, bad := testMeans().write(plan.FormatPKCS12, fields); len(bad) != 1 || bad[0].why != "pkcs12 cannot carry the value of key: it is encrypted" {
+	if _, bad := testMeans().write(plan.Ref{Format: plan.FormatPKCS12}, fields); len(bad) != 1 || bad[0].why != "pkcs12 cannot carry the value of key: it is encrypted" {
 		t.Errorf("an encrypted key in a keystore: %v", bad)
 	}
 }
@@ -290,7 +290,7 @@ func TestKeystorePasswords(t *testing.T) {
 		"": "there is none", "CANARYé": notASCII, "CANARY😀": notASCII, "CANARY\xff": notASCII, "CANARY\x00": notASCII, "CANARY\n": notASCII,
 	} {
 		m := Means{Random: rand.Reader, Password: secret.New([]byte(password))}
-		_, bad := m.write(plan.FormatPKCS12, fields)
+		_, bad := m.write(plan.Ref{Format: plan.FormatPKCS12}, fields)
 		if len(bad) != 1 || bad[0].code != plan.CodeConfig || bad[0].why != "pkcs12 wants a password, and "+why {
 			t.Errorf("%q: %v", password, bad)
 		}
@@ -312,7 +312,7 @@ func FuzzKeyPair(f *testing.F) {
 		if chain == "" {
 			delete(fields, "ca_chain")
 		}
-		b, bad := testMeans().write(plan.FormatPEMBundle, fields)
+		b, bad := testMeans().write(plan.Ref{Format: plan.FormatPEMBundle}, fields)
 		for _, problem := range bad {
 			for _, text := range []string{cert, key, chain} {
 				if len(text) > 30 && strings.Contains(problem.why+problem.fix, text) {

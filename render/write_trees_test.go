@@ -87,7 +87,7 @@ func plainTree(v any) any {
 func TestTreesRoundTrip(t *testing.T) {
 	for format, read := range treeReaders() {
 		tree := oddTree()
-		b, bad := Means{}.write(format, tree)
+		b, bad := Means{}.write(plan.Ref{Format: format}, tree)
 		if len(bad) > 0 || len(tree) < 1000 {
 			t.Fatalf("%s: %d, %v", format, len(tree), bad)
 		}
@@ -118,7 +118,7 @@ func TestPythonReadsTrees(t *testing.T) {
 				t.Skipf("SKIPPED: this python has no reader for %s: it was NOT checked", format)
 			}
 			want := oddTree()
-			b, bad := Means{}.write(format, want)
+			b, bad := Means{}.write(plan.Ref{Format: format}, want)
 			if len(bad) > 0 {
 				t.Fatal(bad)
 			}

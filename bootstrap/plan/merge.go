@@ -67,8 +67,8 @@ func (p *Plan) settings() []named {
 // envDeny is the one setting that several declarations of a rank complete.
 const envDeny = "run.env_deny"
 
-// joined gives the patterns of both, each once. The origin is the first one's.
-func joined(a, b Setting[[]string]) Setting[[]string] {
+// joinedLists gives the patterns of both, each once. The origin is the first one's.
+func joinedLists(a, b Setting[[]string]) Setting[[]string] {
 	if !a.IsSet {
 		return b
 	}
@@ -161,7 +161,7 @@ func Merge(parts ...Plan) (Plan, error) {
 		problems = append(problems, out.conflicts(part)...)
 		next := Overlay(*part, out) // what is there already stays
 		next.keepRoots(part)
-		next.Run.EnvDeny = joined(out.Run.EnvDeny, part.Run.EnvDeny)
+		next.Run.EnvDeny = joinedLists(out.Run.EnvDeny, part.Run.EnvDeny)
 		next.appendLists(out, *part)
 		out = next
 	}

@@ -107,6 +107,7 @@ type Secret struct {
 	Lease     time.Duration
 	Renewable bool
 	Warnings  []string
+	MountType string // of the engine that answers, such as kv; "" from an old server
 
 	Auth *Auth // what a login or a new token answers with; else nil
 	Wrap *Wrap // of an answer that is wrapped; else nil
@@ -114,19 +115,25 @@ type Secret struct {
 
 // Auth is the auth member of an answer: a token and what may be shown about it.
 type Auth struct {
-	ClientToken Value
-	Accessor    string
-	Policies    []string
-	Metadata    map[string]string
-	Lease       time.Duration
-	Renewable   bool
+	ClientToken      Value
+	Accessor         string
+	Policies         []string
+	TokenPolicies    []string
+	IdentityPolicies []string
+	Metadata         map[string]string
+	Orphan           bool
+	EntityID         string
+	Lease            time.Duration
+	Renewable        bool
 }
 
 // Wrap is the wrap_info member of an answer: the token that unwraps it.
 type Wrap struct {
 	Token           Value
+	Accessor        string
 	TTL             time.Duration
 	CreationTime    time.Time
+	CreationPath    string
 	WrappedAccessor string
 }
 

@@ -22,6 +22,7 @@ type answer struct {
 	Warnings      []string       `json:"warnings"`
 	Auth          *authInfo      `json:"auth"`
 	Wrap          *wrapInfo      `json:"wrap_info"`
+	MountType     string         `json:"mount_type"`
 	Errors        []string       `json:"errors"`
 }
 
@@ -31,22 +32,26 @@ func (a *answer) lease() time.Duration { return time.Duration(a.LeaseDuration) *
 // wrapInfo is the wrap_info member of an answer that is wrapped.
 type wrapInfo struct {
 	Token           string    `json:"token"`
+	Accessor        string    `json:"accessor"`
 	TTL             int64     `json:"ttl"` // seconds
 	CreationTime    time.Time `json:"creation_time"`
+	CreationPath    string    `json:"creation_path"`
 	WrappedAccessor string    `json:"wrapped_accessor"`
 }
 
 // authInfo is the auth member of an answer: a token that was made.
 type authInfo struct {
-	ClientToken   string            `json:"client_token"`
-	Accessor      string            `json:"accessor"`
-	Policies      []string          `json:"policies"`
-	EntityID      string            `json:"entity_id"`
-	Metadata      map[string]string `json:"metadata"`
-	LeaseDuration int64             `json:"lease_duration"` // seconds
-	Renewable     bool              `json:"renewable"`
-	TokenType     string            `json:"token_type"`
-	Orphan        bool              `json:"orphan"`
+	ClientToken      string            `json:"client_token"`
+	Accessor         string            `json:"accessor"`
+	Policies         []string          `json:"policies"`
+	TokenPolicies    []string          `json:"token_policies"`
+	IdentityPolicies []string          `json:"identity_policies"`
+	EntityID         string            `json:"entity_id"`
+	Metadata         map[string]string `json:"metadata"`
+	LeaseDuration    int64             `json:"lease_duration"` // seconds
+	Renewable        bool              `json:"renewable"`
+	TokenType        string            `json:"token_type"`
+	Orphan           bool              `json:"orphan"`
 }
 
 // Reasons why bytes are no answer of Vault's.
@@ -148,17 +153,19 @@ func (a *answer) secret() secret.Secret {
 		Lease:     a.lease(),
 		Renewable: a.Renewable,
 		Warnings:  a.Warnings,
+		MountType: a.MountType,
 	}
 	if t := a.Auth; t != nil {
 		s.Auth = &secret.Auth{
-			ClientToken: secret.New([]byte(t.ClientToken)), Accessor: t.Accessor, Policies: t.Policies, Metadata: t.Metadata,
-			Lease: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable,
+			ClientToken: secret.New([]byte(t.ClientToken)), Accessor: t.Accessor, Policies: t.Policies,
+			TokenPolicies: t.TokenPolicies, IdentityPolicies: t.IdentityPolicies, Metadata: t.Metadata,
+			Orphan: t.Orphan, EntityID: t.EntityID, Lease: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable,
 		}
 	}
 	if w := a.Wrap; w != nil {
 		s.Wrap = &secret.Wrap{
-			Token: secret.New([]byte(w.Token)), TTL: time.Duration(w.TTL) * time.Second,
-			CreationTime: w.CreationTime, WrappedAccessor: w.WrappedAccessor,
+			Token: secret.New([]byte(w.Token)), Accessor: w.Accessor, TTL: time.Duration(w.TTL) * time.Second,
+			CreationTime: w.CreationTime, CreationPath: w.CreationPath, WrappedAccessor: w.WrappedAccessor,
 		}
 	}
 	if meta, ok := kv2Metadata(a.Data); ok {
