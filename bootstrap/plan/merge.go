@@ -98,6 +98,9 @@ func Overlay(low, high Plan) Plan {
 			s.take(theirs[i].setting)
 		}
 	}
+	// What one of them denies, the command does not get: a front's credentials
+	// must not come back because somebody denies another variable.
+	out.Run.EnvDeny = joinedLists(high.Run.EnvDeny, low.Run.EnvDeny)
 	out.Vault.KV = union(low.Vault.KV, high.Vault.KV)
 	out.Vault.Headers = union(low.Vault.Headers, high.Vault.Headers)
 	if high.Vault.HeaderSet.Kind != HandleNone {
