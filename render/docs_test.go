@@ -27,17 +27,27 @@ var update = flag.Bool("update", false, "write the results in docs/templates.md 
 // row is one line of a table in docs/templates.md.
 type row struct{ function, example, result string }
 
+// others is the heading under which the other dialects are.
+const others = "## Templates of other declarations"
+
+// readDocs gives the whole text, and the rows about our own language.
 func readDocs(t testing.TB) (text string, rows []row) {
 	t.Helper()
 	b, err := os.ReadFile(docs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := regexp.MustCompile("(?m)^\\| `?([a-zA-Z0-9_]+).* \\| `(\\{\\{.*\\}\\})` \\| (.*) \\|$")
-	for _, m := range line.FindAllStringSubmatch(string(b), -1) {
+	own, _, _ := strings.Cut(string(b), others)
+	return string(b), rowsOf(own, `\{\{.*\}\}`)
+}
+
+// rowsOf finds the rows whose example looks like that.
+func rowsOf(text, example string) (rows []row) {
+	line := regexp.MustCompile("(?m)^\\| `?([a-zA-Z0-9_]+).* \\| `(" + example + ")` \\| (.*) \\|$")
+	for _, m := range line.FindAllStringSubmatch(text, -1) {
 		rows = append(rows, row{m[1], strings.ReplaceAll(m[2], `\|`, "|"), m[3]})
 	}
-	return string(b), rows
+	return rows
 }
 
 // docsInput is the data that docs/templates.md says the examples have.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"hash"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,6 @@ import (
 // error, as are PEM text of which a part cannot be read and a certificate with a
 // key that is not its own.
 func externalFunctions() []*function {
-	sprigs := sprigRepairs()
 	list := []*function{
 		{name: "toYaml", fn: toSigsYAML, deep: true, inside: mustUTF},
 		{name: "fromYaml", fn: fromSigsYAML},
@@ -33,10 +33,10 @@ func externalFunctions() []*function {
 			}
 			return string(b), nil
 		}},
-		{name: "htpasswd", fn: htpasswd(sprigs["htpasswd"]), cost: costLong, deep: true, varies: true},
+		{name: "htpasswd", fn: htpasswd(sprigRepairs()["htpasswd"]), cost: costLong, deep: true, varies: true},
 		{name: "rsaDecrypt", fn: rsaDecrypt},
 	}
-	return append(append(append(list, keystoreFunctions()...), certificateFunctions()...), jwkFunctions()...)
+	return slices.Concat(list, keystoreFunctions(), certificateFunctions(), jwkFunctions())
 }
 
 // toSigsYAML writes YAML as sigs.k8s.io/yaml does, byte by byte, but for the last

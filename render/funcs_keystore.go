@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"net"
 	"slices"
 	"strings"
 
@@ -180,7 +179,7 @@ func alternativeNames(text string) ([]string, error) {
 	c := certs[0]
 	names := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
-		names = append(names, net.IP.String(ip))
+		names = append(names, ip.String())
 	}
 	names = append(names, c.EmailAddresses...)
 	for _, uri := range c.URIs {
@@ -200,7 +199,7 @@ func chainOf(certs []*x509.Certificate) ([]*x509.Certificate, error) {
 		return nil, tooMuch("there are more than 1000 certificates")
 	}
 	signer := make([]int, len(certs))
-	leaf, leaves := 0, len(certs)
+	leaves := len(certs)
 	signs := make([]bool, len(certs))
 	for i, c := range certs {
 		signer[i] = slices.IndexFunc(certs, func(by *x509.Certificate) bool { return by != c && signed(by, c) })
@@ -209,11 +208,11 @@ func chainOf(certs []*x509.Certificate) ([]*x509.Certificate, error) {
 			leaves--
 		}
 	}
-	if leaf = slices.Index(signs, false); leaves != 1 {
+	if leaves != 1 {
 		return nil, badData("the certificates are not one chain", "")
 	}
 	var chain []*x509.Certificate
-	for i := leaf; i >= 0; i = signer[i] {
+	for i := slices.Index(signs, false); i >= 0; i = signer[i] {
 		if len(chain) == len(certs) {
 			return nil, badData("the certificates go in a circle", "")
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
 // FuzzExecute: no template panics, prints a mark of text/template or fmt for a
@@ -39,5 +40,50 @@ func FuzzExecute(f *testing.F) {
 				t.Errorf("printed %s: %q", mark, out.Bytes.Reveal())
 			}
 		}
+	})
+}
+
+// FuzzExternalTemplate: no template of the dialects with data panics, tells data
+// in an error, prints a mark of a missing value or goes on for long, and no path
+// does.
+func FuzzExternalTemplate(f *testing.F) {
+	for _, text := range []string{
+		`{{ .u | upper }}{{ index . "dash-key" }}`, `${ .m | toJson }`, `{{ fromYaml .u | toYaml }}`, `{{ .u | filterCertChain "leaf" }}`,
+		`{{ $_ := set . "u" . }}{{ . }}`, `{{ jwkPrivateKeyPem .u }}`, `{{ pkcs12cert .u }}`, `{{ rsaDecrypt "RSA-OAEP" "SHA1" .u .u }}`,
+		`{{ range . }}{{ . | fromJson | toYaml }}{{ end }}`, `{{ date .u now }}{{ randAscii 3 }}`, "m.#(k).a|@pretty", "[u,@tostr]|@this", `{"a":u}|@dig:k`, "..#.u",
+	} {
+		f.Add(text, `{"k": [1, "x"]}`)
+	}
+	f.Fuzz(func(t *testing.T, text, value string) {
+		secrets := map[string]any{"u": canary + value, "v": value, "dash-key": canary, "m": []any{map[string]any{"k": canary, "n": nil}}}
+		start := time.Now()
+		check := func(got []byte, err error, template bool) {
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if err != nil && strings.Contains(err.Error(), canary) && !strings.Contains(text, canary) {
+				t.Errorf("the error holds data: %v", err)
+			}
+			for _, mark := range []string{"<no value>", "<nil>", "%!"} {
+				if template && strings.Contains(string(got), mark) && !strings.ContainsAny(text+value, "<%") {
+					t.Errorf("printed %s: %q", mark, got)
+				}
+			}
+		}
+		for _, dialect := range []plan.Dialect{plan.DialectExternalSecrets, plan.DialectBankVaults} {
+			p, err := new(Language).Compile(plan.Template{Text: text, Dialect: dialect}, testOrigin())
+			if err != nil {
+				check(nil, err, true)
+				continue
+			}
+			v, err := p.ExecuteOver(t.Context(), secrets)
+			check(v.Reveal(), err, true)
+		}
+		if secrets["u"] != canary+value || len(secrets) != 4 {
+			t.Error("the data were changed")
+		}
+		s := secret.Secret{Data: secret.NewTree(secrets)}
+		v, err := Reference(t.Context(), plan.Ref{Field: text, Select: plan.SelectPath}, s, Means{}, testOrigin())
+		check(v.Reveal(), err, false)
 	})
 }

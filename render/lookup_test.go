@@ -126,6 +126,14 @@ func TestFieldByTemplate(t *testing.T) {
 	} {
 		checkReference(t, plan.Ref{Field: field, Select: plan.SelectTemplate}, s, want)
 	}
+	var l Language
+	err := l.Check(plan.Ref{Field: "${ nope . }", Select: plan.SelectTemplate}, testOrigin())
+	checkError(t, err, "65: there is no function nope")
+	for _, ref := range []plan.Ref{{Field: "${ .a }", Select: plan.SelectTemplate}, {Field: "${ nope"}} {
+		if err := l.Check(ref, testOrigin()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestLevels(t *testing.T) {

@@ -1,6 +1,8 @@
 package render
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,5 +122,61 @@ func TestOverOnly(t *testing.T) {
 	}
 	if _, err := new(Language).Compile(plan.Template{Dialect: 99}, testOrigin()); plan.CodeOf(err) != plan.CodeConfig {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOtherFunctionsAreStrict gives every function of the other dialects a value
+// that is missing, and values that it cannot use.
+func TestOtherFunctionsAreStrict(t *testing.T) {
+	lenient := strings.Fields("and or not default coalesce empty ternary")
+	const data = `{"x": "` + canary + `", "m": {"` + canary + `": 1}, "l": ["` + canary + `"]}`
+	calls, failed := 0, 0
+	try := func(dialect plan.Dialect, call string) error {
+		left, right := "{{", "}}"
+		_, err := over(t, plan.Template{Text: left + " if " + call + " " + right + left + " end " + right, Left: left, Right: right, Dialect: dialect}, data)
+		calls++
+		return err
+	}
+	for dialect, table := range map[plan.Dialect]table{plan.DialectExternalSecrets: externalTable(), plan.DialectBankVaults: bankTable()} {
+		for name, f := range table.functions {
+			least, most := f.arity()
+			if most == 0 || slices.Contains(lenient, name) {
+				continue
+			}
+			for at := range max(least, 1) {
+				args := slices.Repeat([]string{`"x"`}, max(least, 1))
+				args[at] = `(index . "absent")`
+				if err := try(dialect, name+" "+strings.Join(args, " ")); !errors.Is(err, ErrMissing) {
+					t.Errorf("%s %v: %v", name, args, err)
+				}
+			}
+			for _, arg := range []string{".x", ".m", ".l", "(list .x 1)"} {
+				err := try(dialect, name+strings.Repeat(" "+arg, max(least, 1)))
+				if err == nil {
+					continue
+				}
+				failed++
+				// The keys of the data themselves are named; these are deeper.
+				if strings.Contains(err.Error(), canary) {
+					t.Errorf("%s %s: the error holds data: %v", name, arg, err)
+				}
+			}
+		}
+	}
+	if calls < 2000 || failed < 500 {
+		t.Errorf("only %d calls, of which %d failed", calls, failed)
+	}
+}
+
+// TestLanguageIsLazy: the tables of other dialects cost nothing unless wanted.
+func TestLanguageIsLazy(t *testing.T) {
+	var l Language
+	for range 2 {
+		if _, err := l.Compile(plan.Template{Text: "${ .a }", Dialect: plan.DialectBankVaults}, testOrigin()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.tables) != 1 {
+		t.Errorf("%d tables", len(l.tables))
 	}
 }

@@ -218,10 +218,25 @@ func field(ctx context.Context, ref plan.Ref, s secret.Secret) (any, *failure) {
 	return nil, unsupported("looking a field up in this way is not supported yet")
 }
 
+// Check looks at what can be told of a reference without its secret: whether
+// the template is one that it looks its field up with. It fails as Compile does.
+func (l *Language) Check(ref plan.Ref, origin plan.Origin) error {
+	if ref.Select != plan.SelectTemplate {
+		return nil
+	}
+	if _, err := l.Compile(fieldTemplate(ref), origin); err != nil {
+		return failures{failureOf(err)}.problems(ref, origin)
+	}
+	return nil
+}
+
+func fieldTemplate(ref plan.Ref) plan.Template {
+	return plan.Template{Name: "of the field", Text: ref.Field, Dialect: plan.DialectBankVaults}
+}
+
 // fieldByTemplate executes the template that the field is over the secret.
 func fieldByTemplate(ctx context.Context, ref plan.Ref, fields map[string]any) (any, *failure) {
-	t := plan.Template{Name: "of the field", Text: ref.Field, Dialect: plan.DialectBankVaults}
-	p, err := new(Language).Compile(t, plan.Origin{})
+	p, err := new(Language).Compile(fieldTemplate(ref), plan.Origin{})
 	if err != nil {
 		return nil, failureOf(err)
 	}

@@ -1,8 +1,9 @@
 // Package render turns templates and references into the bytes of files and
 // variables.
 //
-// It is pure: it opens no file and no connection, reads no environment and, but
-// for the functions timestamp, ago and those that make certificates, no clock.
+// It is pure: it opens no file (but those of time zones, for dateInZone) and no
+// connection, reads no environment and, but for the functions of time and those
+// that make certificates, no clock.
 // What a template asks for comes in as [Answers]; what it asked for in vain goes
 // out as [Need]s, so that the caller can read them and execute the template
 // again. Executing twice with the same answers gives the same bytes; for functions
@@ -10,7 +11,8 @@
 // same [Memory].
 //
 // The template language is consul-template's, with the functions of sprig
-// beside it. It is stricter in one point: a value that is not there (an absent
+// beside it; two more, see [plan.Dialect], go over data instead of asking for
+// it. All are stricter in one point: a value that is not there (an absent
 // key, or null) is an error where it is printed or given to a function. It may
 // be tested (if, with) and given to default, coalesce, empty, ternary, and, or
 // and not. So "<no value>" and "<nil>" never reach an output.

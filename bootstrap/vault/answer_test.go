@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -299,4 +300,23 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("data that cannot be written down: %v", err)
 		}
 	})
+}
+
+// TestWholeAnswer: nothing that an answer says beside its data is dropped.
+func TestWholeAnswer(t *testing.T) {
+	a, err := decode([]byte(`{"request_id": "r", "lease_id": "l", "lease_duration": 60, "renewable": true, "mount_type": "kv", "warnings": ["w"],
+		"auth": {"client_token": "t", "accessor": "a", "policies": ["p"], "token_policies": ["tp"], "identity_policies": ["ip"], "metadata": {"k": "v"},
+			"orphan": true, "entity_id": "e", "lease_duration": 61, "renewable": true},
+		"wrap_info": {"token": "w", "accessor": "b", "ttl": 62, "creation_time": "2024-01-02T03:04:05Z", "creation_path": "c", "wrapped_accessor": "d"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := a.secret()
+	token, wrap := string(s.Auth.ClientToken.Reveal()), string(s.Wrap.Token.Reveal())
+	got := fmt.Sprint(s.RequestID, s.LeaseID, s.Lease, s.Renewable, s.MountType, s.Warnings, token, s.Auth.Accessor, s.Auth.Policies, s.Auth.TokenPolicies,
+		s.Auth.IdentityPolicies, s.Auth.Metadata, s.Auth.Orphan, s.Auth.EntityID, s.Auth.Lease, s.Auth.Renewable,
+		wrap, s.Wrap.Accessor, s.Wrap.TTL, s.Wrap.CreationTime.Year(), s.Wrap.CreationPath, s.Wrap.WrappedAccessor)
+	if want := "rl1m0s truekv [w] ta [p] [tp] [ip] map[k:v] truee1m1s truewb1m2s 2024cd"; strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
