@@ -193,6 +193,9 @@ func number(text string) any {
 // Login does nothing.
 func (d *Dev) Login(context.Context) error { return nil }
 
+// Token is empty: nobody logs in.
+func (d *Dev) Token() secret.Value { return secret.Value{} }
+
 // HasLeases reports false: the file has none.
 func (d *Dev) HasLeases() bool { return false }
 
@@ -213,6 +216,10 @@ func (d *Dev) Generation() func(context.Context, plan.Read, map[string]secret.Va
 }
 
 func (d *Dev) read(_ context.Context, r plan.Read, _ map[string]secret.Value) (secret.Secret, error) {
+	return firstOf(r, d.readOne)
+}
+
+func (d *Dev) readOne(r plan.Read) (secret.Secret, error) {
 	path := plan.SplitPath(r.Path)
 	problem := func(why, fix string) (secret.Secret, error) {
 		return secret.Secret{}, &plan.Problem{Code: plan.CodeMissing, Origin: r.Origin, What: "secret " + path, Why: why, Fix: fix}

@@ -44,6 +44,12 @@ type call struct {
 }
 
 func (g *generation) read(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
+	return firstOf(r, func(one plan.Read) (secret.Secret, error) { return g.readOne(ctx, one, body) })
+}
+
+// readOne reads at one path as it is declared, which may be one of two of a KV
+// mount that the server tells nothing about.
+func (g *generation) readOne(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
 	paths, err := g.client.paths(ctx, r)
 	if err != nil {
 		return secret.Secret{}, plan.At(err, r.Origin)

@@ -29,6 +29,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -158,3 +159,7 @@ func Prepare(o Options) (*Client, error) {
 func (c *Client) Login(ctx context.Context) error {
 	return c.login.run(ctx, c)
 }
+
+// Token gives a copy of the token that we read with, as it is after Login. It is
+// empty when we send none, because an agent in between adds its own.
+func (c *Client) Token() secret.Value { return secret.New(bytes.Clone(c.own().Reveal())) }
