@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +36,7 @@ const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
-		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf,
+		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
@@ -68,6 +69,7 @@ func reporter() io.Writer {
 //	ignored N        report whether signal N is ignored
 //	orphans N        make N orphans end, and report how many are left unreaped
 //	environ          report the environment
+//	outputs          tell standard error what the standard descriptors are
 func child(words []string) int {
 	out := reporter()
 	number := func() int { n, _ := strconv.Atoi(words[1]); return n }
@@ -82,10 +84,24 @@ func child(words []string) int {
 		_, _ = fmt.Fprintln(out, "ignored", signal.Ignored(syscall.Signal(number())))
 	case "orphans":
 		_, _ = fmt.Fprintln(out, "left", orphans(number()))
+	case "outputs":
+		in, _ := os.Readlink("/proc/self/fd/0")
+		out, _ := os.Readlink("/proc/self/fd/1")
+		both, _ := os.Readlink("/proc/self/fd/2")
+		_, _ = fmt.Fprintf(os.Stderr, "stdin %s, stdout is stderr %v\n", in, out == both)
 	case "environ":
 		_, _ = fmt.Fprintln(out, strings.Join(os.Environ(), " "))
 	}
 	return 0
+}
+
+// commander runs one Command.
+func commander([]string) int {
+	code, err := process.Command(context.Background(), process.Spec{Path: "/proc/self/exe", Argv: []string{"child", "outputs"}, Env: environ("child", "")})
+	if err != nil {
+		return 98
+	}
+	return code
 }
 
 // dieFrom puts the default action back, also where Go has a handler of its

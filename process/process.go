@@ -12,6 +12,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,50 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	go reap(pid, events)
 	c := &child{spec: s, pid: pid, tty: tty}
 	return c.watch(signals, events), nil
+}
+
+// Command starts a program beside the child, before there is one, and returns its
+// exit code when it has ended, as Supervise does. It is in a process group of its
+// own, reads nothing, and writes to our standard error whatever it says. When ctx
+// ends the group is killed, and the error is the cause of ctx; any other error
+// is the one from starting, as an errno. What the program leaves running when it
+// ends by itself is left alone.
+//
+// The program is started from the calling goroutine's thread, so it sees a mount
+// namespace that this thread alone has.
+func Command(ctx context.Context, s Spec) (int, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("/dev/null: %w", err)
+	}
+	defer func() { _ = unix.Close(null) }()
+	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+		Env:   s.Env,
+		Files: []uintptr{uintptr(null), 2, 2},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	})
+	if err != nil {
+		return 0, err
+	}
+	events := make(chan event)
+	go reap(pid, events)
+	c := &child{spec: s, pid: pid}
+	done := ctx.Done()
+	for {
+		select {
+		case ev := <-events:
+			if ev.stopped {
+				continue // it may be continued, or its time will be up
+			}
+			if done == nil {
+				return 0, context.Cause(ctx)
+			}
+			return ev.code, nil
+		case <-done:
+			c.killGroup()
+			done = nil
+		}
+	}
 }
 
 // share clears close-on-exec. The only child that is ever started is the one
