@@ -19,40 +19,58 @@ import (
 // takes: MAX_ARG_STRLEN, 32 pages.
 const maxEnvString = 32 * 4096
 
-// environment is the one builder of the child's environment: what we
-// inherited and may pass on, less our own credentials, with the declared
-// variables in place of inherited ones of the same name.
-func (t *target) environment(held *bootstrap.Held) ([]string, error) {
-	values := map[string]string{}
-	var order []string
-	set := func(name, value string) {
-		if _, ok := values[name]; !ok {
-			order = append(order, name)
-		}
-		values[name] = value
+// variables is an environment in the making.
+type variables struct {
+	order  []string
+	values map[string]string
+}
+
+func (v *variables) set(name, value string) {
+	if _, ok := v.values[name]; !ok {
+		v.order = append(v.order, name)
 	}
+	v.values[name] = value
+}
+
+// list gives the variables as NAME=VALUE.
+func (v *variables) list() []string {
+	env := make([]string, 0, len(v.order))
+	for _, name := range v.order {
+		env = append(env, name+"="+v.values[name])
+	}
+	return env
+}
+
+// inherited is the environment of everything that we start: what we inherited
+// and may pass on, less our own credentials, and where the files are.
+func (t *target) inherited(dir string) *variables {
+	v := &variables{values: map[string]string{}}
 	for _, entry := range t.environ {
 		if name, value, ok := strings.Cut(entry, "="); ok && !t.ours(name) && t.inherits(name) {
-			set(name, value)
+			v.set(name, value)
 		}
 	}
-	if dir := held.Dir(); dir != "" {
-		set("SECRETBOOT_DIR", dir)
+	if dir != "" {
+		v.set("SECRETBOOT_DIR", dir)
 	}
+	return v
+}
+
+// environment is the one builder of the child's environment: what everything
+// gets, with the declared variables in place of inherited ones of the same name.
+func (t *target) environment(held *bootstrap.Held) ([]string, error) {
+	vars := t.inherited(held.Dir())
 	fds := held.Descriptors()
 	for _, name := range slices.Sorted(maps.Keys(fds)) {
-		set(name, "/proc/self/fd/"+strconv.Itoa(fds[name]))
+		vars.set(name, "/proc/self/fd/"+strconv.Itoa(fds[name]))
 	}
 	var ps plan.Problems
 	for _, v := range held.Env {
 		value := string(v.Value.Reveal())
 		ps.Add(checkEnv(v.Name, value))
-		set(v.Name, value)
+		vars.set(v.Name, value)
 	}
-	env := make([]string, 0, len(order))
-	for _, name := range order {
-		env = append(env, name+"="+values[name])
-	}
+	env := vars.list()
 	ps.Add(checkTotal(t.run.Command, env, argMax()))
 	return env, ps.Err()
 }

@@ -25,6 +25,7 @@ type emptyVault struct{ values map[string]string }
 
 func (emptyVault) Login(context.Context) error { return nil }
 func (emptyVault) HasLeases() bool             { return false }
+func (emptyVault) Token() secret.Value         { return secret.Value{} }
 func (emptyVault) Close(context.Context) error { return nil }
 
 func (v emptyVault) Generation() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {

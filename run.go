@@ -44,6 +44,7 @@ func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
 	}
 	p.Reads, p.Computed, err = bootstrap.Reads(p)
 	ps.Add(err)
+	ps.Add(bootstrap.CheckCommands(p.Files, a.hooks(p)))
 	if err := ps.Err(); err != nil {
 		return err
 	}
@@ -121,14 +122,21 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
-	t := &target{run: p.Run, environ: a.environ, log: a.logger()}
-	t.inputs = credentials(p)
+	t := a.target(p)
 	held, err := a.bootstrap(cmd.Context(), p, t, true)
 	if err != nil {
 		return err
 	}
 	return a.start(cmd.Context(), t, held)
 }
+
+// target makes the command of a plan, which may be none.
+func (a *app) target(p plan.Plan) *target {
+	return &target{run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger()}
+}
+
+// hooks makes what starts the commands of files.
+func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{a.target(p)} }
 
 // credentials lists the places of what is for us alone: the inputs of the login
 // that is meant, and what is sent as a header.
@@ -198,7 +206,7 @@ func (a *app) replace(ctx context.Context, t *target, env []string, held *bootst
 	for _, dir := range held.Folders() {
 		err = errors.Join(err, volume.ShredPath(dir, false))
 	}
-	return err
+	return errors.Join(err, held.Close(ctx)) // a token or lease that was kept for the command
 }
 
 // pending gives a signal that asks us to end and that nobody has heard of yet:
@@ -263,7 +271,7 @@ func foldersOf(p plan.Plan) []string {
 func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 	log, in := a.logger(), a.input()
 	resolve := func(h plan.Handle) ([]byte, error) { return declare.Resolve(in, h) }
-	d := bootstrap.Deps{Lookup: a.lookup, Resolve: resolve, Log: log}
+	d := bootstrap.Deps{Lookup: a.lookup, Resolve: resolve, Commands: a.hooks(p), Log: log}
 	if t != nil {
 		d.Target = t
 	}

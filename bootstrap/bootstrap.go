@@ -1,7 +1,7 @@
 // Package bootstrap is the pipeline: it carries out a plan.
 //
 //	New:  everything that needs no network is checked, all problems together
-//	Run:  log in, read in parallel, render, stage, switch once
+//	Run:  log in, read in parallel, render, stage, switch once, run what files ask for
 //	Held: what a good run leaves behind, with one owner that cleans it up
 //
 // It is all or nothing: when any part fails, nothing becomes visible, what was
@@ -27,6 +27,8 @@ import (
 type Vault interface {
 	// Login gets a token.
 	Login(ctx context.Context) error
+	// Token is a copy of the token, after Login; empty when there is none.
+	Token() secret.Value
 	// Generation gives a function that carries out reads, each path once; body
 	// is for a write. It may be called from several goroutines at once.
 	Generation() func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error)
@@ -73,14 +75,15 @@ type Target interface {
 // Deps are the parts of the world that a job works with. A factory is called
 // once, by New.
 type Deps struct {
-	Vault   func() (Vault, error)
-	Sink    func() (Sink, error)              // nil when the plan has no file
-	Target  Target                            // nil when there is none
-	Receipt func() error                      // tells whether the receipt can be written; nil when none is wanted
-	Lookup  func(string) (string, bool)       // the environment, for templates
-	Files   func() (FileFunc, error)          // nil when the plan has no TemplateRoot
-	Resolve func(plan.Handle) ([]byte, error) // for defaults
-	Log     *slog.Logger
+	Vault    func() (Vault, error)
+	Sink     func() (Sink, error)              // nil when the plan has no file
+	Target   Target                            // nil when there is none
+	Commands Commands                          // for files that want one run; nil when none does
+	Receipt  func() error                      // tells whether the receipt can be written; nil when none is wanted
+	Lookup   func(string) (string, bool)       // the environment, for templates
+	Files    func() (FileFunc, error)          // nil when the plan has no TemplateRoot
+	Resolve  func(plan.Handle) ([]byte, error) // for defaults
+	Log      *slog.Logger
 }
 
 // FileFunc gives the text of a file below the plan's TemplateRoot, for templates.
@@ -124,6 +127,9 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	if d.Target != nil {
 		ps.Add(d.Target.Check())
 	}
+	if d.Commands != nil {
+		ps.Add(CheckCommands(p.Files, d.Commands))
+	}
 	if d.Receipt != nil {
 		ps.Add(d.Receipt())
 	}
@@ -140,6 +146,7 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 type nothing struct{}
 
 func (nothing) Login(context.Context) error { return nil }
+func (nothing) Token() secret.Value         { return secret.Value{} }
 func (nothing) Generation() readFunc        { return nil }
 func (nothing) HasLeases() bool             { return false }
 func (nothing) Close(context.Context) error { return nil }
@@ -215,6 +222,7 @@ func isTold(told plan.Problems, err error) bool {
 // cause of ctx; after an error nothing is left behind.
 func (j *Job) Run(ctx context.Context) (*Held, error) {
 	held := &Held{vault: j.vault, sink: j.sink, log: j.deps.Log}
+	held.token = slices.ContainsFunc(j.items, func(it item) bool { return it.token })
 	if err := j.deliver(ctx, held); err != nil {
 		if closeErr := held.Close(ctx); closeErr != nil {
 			j.deps.Log.Warn("clean-up", slog.String("problem", closeErr.Error()))
@@ -224,7 +232,7 @@ func (j *Job) Run(ctx context.Context) (*Held, error) {
 	return held, nil
 }
 
-// deliver is the straight way from login to the switch.
+// deliver is the straight way from login to the switch, and what follows it.
 func (j *Job) deliver(ctx context.Context, held *Held) error {
 	if err := j.vault.Login(ctx); err != nil {
 		return err
@@ -264,7 +272,10 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	return j.sink.Commit()
+	if err := j.sink.Commit(); err != nil {
+		return err
+	}
+	return j.runCommands(ctx, files, j.sink.Dir())
 }
 
 // ended tells why ctx has ended, if it has: a deadline is a problem, a signal

@@ -29,6 +29,7 @@ type world struct {
 	secrets map[string]map[string]any
 	fails   map[string]error // by event, or the beginning of one up to a space
 	leases  bool
+	token   string
 	during  func(ctx context.Context, event string) // called at each event
 }
 
@@ -81,7 +82,7 @@ func (w *world) deps(sink bool) bootstrap.Deps {
 			return fakeSink{w}, nil
 		}
 	}
-	d.Target = fakeTarget{w}
+	d.Target, d.Commands = fakeTarget{w}, fakeCommands{w}
 	return d
 }
 
@@ -124,6 +125,7 @@ type fakeVault struct{ w *world }
 
 func (v fakeVault) Login(ctx context.Context) error { return v.w.event(ctx, "login") }
 func (v fakeVault) HasLeases() bool                 { return v.w.leases }
+func (v fakeVault) Token() secret.Value             { return secret.New([]byte(v.w.token)) }
 func (v fakeVault) Close(ctx context.Context) error { return v.w.event(ctx, "revoke") }
 
 func (v fakeVault) Generation() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
@@ -177,6 +179,14 @@ func (s fakeSink) Shred() error  { return s.w.event(context.Background(), "shred
 type fakeTarget struct{ w *world }
 
 func (t fakeTarget) Check() error { return t.w.event(context.Background(), "target") }
+
+type fakeCommands struct{ w *world }
+
+func (c fakeCommands) Check(a plan.Action) error { return c.w.fails["check "+a.Argv[0]] }
+
+func (c fakeCommands) Run(ctx context.Context, a plan.Action, dir string) error {
+	return c.w.event(ctx, "command %s in %s", strings.Join(a.Argv, " "), dir)
+}
 
 func broken(code plan.Code, what string) *plan.Problem {
 	return &plan.Problem{Code: code, What: what, Why: "broken"}

@@ -22,6 +22,7 @@ type Held struct {
 	vault Vault
 	sink  Sink
 	log   *slog.Logger
+	token bool // our token was delivered
 }
 
 // Dir is the folder of files with relative paths; "" when there are none.
@@ -49,18 +50,24 @@ func (h *Held) Descriptors() map[string]int {
 }
 
 // NeedsCare reports whether something has to be done when the target ends:
-// files to be shredded, leases to be revoked. A memfd ends with its last holder.
-func (h *Held) NeedsCare() bool { return len(h.Folders()) > 0 || h.vault.HasLeases() }
+// files to be shredded, leases or a token that was delivered to be revoked. A
+// memfd ends with its last holder.
+func (h *Held) NeedsCare() bool { return len(h.Folders()) > 0 || h.vault.HasLeases() || h.token }
 
 // Release leaves the files to those who come after us. The token is revoked
-// unless a lease hangs on it: what was just delivered would stop working.
+// unless a lease hangs on it or it was delivered itself: what was just delivered
+// would stop working. After it Close may still be called, and then revokes it.
 func (h *Held) Release(ctx context.Context) error {
 	if h.sink != nil {
 		if err := h.sink.Deliver(); err != nil {
 			return errors.Join(err, h.Close(ctx))
 		}
 	}
-	if h.vault.HasLeases() {
+	switch {
+	case h.token:
+		h.log.Info("the token is kept, because it was delivered")
+		return nil
+	case h.vault.HasLeases():
 		h.log.Info("the token is kept, because leases hang on it")
 		return nil
 	}

@@ -1,14 +1,12 @@
 package bootstrap
 
 import (
-	"context"
 	"path"
 	"slices"
 	"strconv"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
-	"github.com/secretboot/secretboot/render"
 )
 
 // one is the single output of a file or variable.
@@ -23,17 +21,10 @@ func (it item) one(v secret.Value) output {
 // secret decides how many fields it has.
 const maxFields = 10_000
 
-// many is the outputs of a set: one per field.
-func (it item) many(ctx context.Context, s secret.Secret) ([]output, error) {
-	fields, err := render.Fields(ctx, *it.ref, s, it.origin)
-	if err != nil {
-		return nil, err
-	}
+// many is the outputs of a set: one per field, or per key of its bundle.
+func (it item) many(fields map[string]secret.Value) ([]output, error) {
 	if len(fields) > maxFields {
-		return nil, &plan.Problem{
-			Code: plan.CodeData, Origin: it.origin, What: "secret " + it.ref.Read.Path,
-			Why: "it has more than " + strconv.Itoa(maxFields) + " fields", Fix: "deliver it as one file, with format: json",
-		}
+		return nil, it.tooMany()
 	}
 	var outs []output
 	for name, v := range fields {
@@ -66,6 +57,18 @@ func (it item) many(ctx context.Context, s secret.Secret) ([]output, error) {
 		return 1
 	})
 	return outs, nil
+}
+
+func (it item) tooMany() error {
+	p := &plan.Problem{
+		Code: plan.CodeData, Origin: it.origin, What: "keys of several secrets",
+		Why: "there are more than " + strconv.Itoa(maxFields), Fix: "name fewer secrets",
+	}
+	if it.ref != nil {
+		p.What, p.Why = "secret "+it.ref.Read.Path, "it has more than "+strconv.Itoa(maxFields)+" fields"
+		p.Fix = "deliver it as one file, with format: json"
+	}
+	return p
 }
 
 // checkTogether looks at all outputs at once: a set's files are known only
