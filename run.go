@@ -24,6 +24,39 @@ import (
 	"github.com/secretboot/secretboot/volume"
 )
 
+// plan prints what would be done, once everything that needs no network and no
+// secret was checked.
+func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
+	p, err := a.declared(cmd)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		p.Run.Command = args
+	}
+	var ps plan.Problems
+	ps.Add(p.Check())
+	ps.Add(vault.CheckServer(p.Vault))
+	choice, err := vault.Choose(p.Vault, p.Login)
+	ps.Add(err)
+	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
+		p.Login.Method = plan.Set(choice.Method, plan.Origin{Front: "login", At: choice.Why})
+	}
+	p.Reads, p.Computed, err = bootstrap.Reads(p)
+	ps.Add(err)
+	ps.Add(bootstrap.CheckCommands(p.Files, a.hooks(p)))
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	switch output {
+	case "text":
+		return written(plan.Text(a.stdout, p))
+	case "json":
+		return written(plan.JSON(a.stdout, p))
+	}
+	return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be text or json"}
+}
+
 // init delivers and leaves.
 func (a *app) init(cmd *cobra.Command, _ []string) error {
 	p, err := a.declared(cmd)

@@ -82,6 +82,7 @@ func Command(ctx context.Context, s Spec) (int, error) {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
 	defer unix.Close(null)
+	defer func() { _ = unix.Close(null) }()
 	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{uintptr(null), 2, 2},

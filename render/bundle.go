@@ -303,6 +303,11 @@ func (p *part) extract(ctx context.Context, answers Answers) (map[string][]byte,
 		text, f := flat(fields[name], ref.EscapeHTML, ref.NullEmpty)
 		if f != nil {
 			f.why = "field " + name + ": " + f.why
+	fields, bad := wholeMap(ctx, ref, s)
+	keys := make(map[string][]byte, len(fields))
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		text, f := standalone(ref, name, fields[name])
+		if f != nil {
 			bad = append(bad, f)
 			continue
 		}

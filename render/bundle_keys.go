@@ -144,6 +144,7 @@ func (r rename) merged(in map[string][]byte) (map[string][]byte, error) {
 	}
 	if r.merge.Into != "" {
 		text, f := flat(all, false, false)
+		text, f := jsonValue(all, false)
 		if f != nil {
 			return nil, r.problem("key "+quoteKey(r.merge.Into), f.why, f.fix)
 		}
@@ -154,6 +155,7 @@ func (r rename) merged(in map[string][]byte) (map[string][]byte, error) {
 	out := make(map[string][]byte, len(all))
 	for member, v := range all {
 		text, f := flat(v, true, true)
+		text, f := standalone(plan.Ref{EscapeHTML: true, NullEmpty: true}, member, v)
 		if f != nil {
 			return nil, r.problem("member "+quoteKey(member), f.why, f.fix)
 		}
@@ -248,6 +250,9 @@ func jsonMap(text []byte) (map[string]any, bool) {
 	}
 	_, err := dec.Token()
 	return m, errors.Is(err, io.EOF)
+	v, err := parseJSON(string(text))
+	m, ok := v.(map[string]any)
+	return m, ok && err == nil && len(text) > 0
 }
 
 // yamlTexts reads a map of texts. A value that YAML takes for something else is
