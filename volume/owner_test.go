@@ -193,7 +193,7 @@ func TestShredPathOfPlantedHardLink(t *testing.T) {
 // rootOnly are the tests that a plain user cannot run, and those that would
 // start the whole again.
 const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestNamesOfAnotherUserAreForeign|TestFull|" +
-	"TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
+	"TestExamineReadOnly|TestExamineFull|TestTryPrivate|TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
 	"TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
 
 // needProc are the tests with strace, which reads /proc; and those that take
