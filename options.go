@@ -94,7 +94,7 @@ func (o option) variable() string {
 func options() []option {
 	return []option{
 		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: applyConfig},
-		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind, see `secretboot help declarations`", apply: applyFrom},
+		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind, see: secretboot help declarations", apply: applyFrom},
 		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},

@@ -24,39 +24,6 @@ import (
 	"github.com/secretboot/secretboot/volume"
 )
 
-// plan prints what would be done, once everything that needs no network and no
-// secret was checked.
-func (a *app) plan(cmd *cobra.Command, output string, args []string) error {
-	p, err := a.declared(cmd)
-	if err != nil {
-		return err
-	}
-	if len(args) > 0 {
-		p.Run.Command = args
-	}
-	var ps plan.Problems
-	ps.Add(p.Check())
-	ps.Add(vault.CheckServer(p.Vault))
-	choice, err := vault.Choose(p.Vault, p.Login)
-	ps.Add(err)
-	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
-		p.Login.Method = plan.Set(choice.Method, plan.Origin{Front: "login", At: choice.Why})
-	}
-	p.Reads, p.Computed, err = bootstrap.Reads(p)
-	ps.Add(err)
-	ps.Add(bootstrap.CheckCommands(p.Files, a.hooks(p)))
-	if err := ps.Err(); err != nil {
-		return err
-	}
-	switch output {
-	case "text":
-		return written(plan.Text(a.stdout, p))
-	case "json":
-		return written(plan.JSON(a.stdout, p))
-	}
-	return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be text or json"}
-}
-
 // init delivers and leaves.
 func (a *app) init(cmd *cobra.Command, _ []string) error {
 	p, err := a.declared(cmd)
@@ -69,12 +36,22 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 			a.logger().Warn("init starts no command; this reference is left as it is", slog.String("variable", e.Name))
 			continue
 		}
+		if e.Source.IsOpen() {
+			a.logger().Info("init starts no command; this variable is for the container to set", slog.String("variable", e.Name))
+			continue
+		}
 		ps.Add(&plan.Problem{
 			Code: plan.CodeConfig, Origin: e.Origin, What: "variable " + e.Name, Why: "init starts no command that could have it",
 			Fix: "deliver it as a file, or use run",
 		})
 	}
 	p.Env = nil
+	for _, s := range p.EnvSets {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeConfig, Origin: s.Origin, What: "variables " + s.Prefix + "*", Why: "init starts no command that could have them",
+			Fix: "deliver the secret as files, or use run",
+		})
+	}
 	for _, f := range p.Files {
 		if f.Memfd {
 			ps.Add(&plan.Problem{

@@ -119,7 +119,7 @@ func (j *Job) render(ctx context.Context, in render.Input) ([]output, []render.N
 	var ps plan.Problems
 	for _, it := range j.items {
 		outs, lacks, err := j.renderOne(ctx, it, in)
-		if err != nil && it.optional && plan.CodeOf(err) == plan.CodeMissing {
+		if err != nil && (it.optional || it.absent(in.Answers)) && plan.CodeOf(err) == plan.CodeMissing {
 			j.deps.Log.Info("left out: it is optional and its secret is missing", slog.String("declared", it.origin.String()))
 			continue
 		}
@@ -128,6 +128,17 @@ func (j *Job) render(ctx context.Context, in render.Input) ([]output, []render.N
 		lacking = append(lacking, lacks...)
 	}
 	return outputs, lacking, condense(ps).Err()
+}
+
+// absent reports whether an item reads a secret that may be missing, and is; that
+// a field of it is missing is another matter, see plan.File.Optional.
+func (it item) absent(answers render.Answers) bool {
+	for _, ref := range it.refs() {
+		if ref.Read.Optional && plan.CodeOf(answers[needOf(*ref, it.origin).Key()].Err) == plan.CodeMissing {
+			return true
+		}
+	}
+	return false
 }
 
 func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output, []render.Need, error) {

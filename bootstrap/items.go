@@ -86,6 +86,9 @@ func (c *compiler) add(it item, src plan.Source, bundle *plan.Bundle) {
 	if bundle != nil {
 		it.ref = nil
 	}
+	for _, ref := range it.refs() {
+		c.problems.Add(c.language.Check(*ref, it.origin))
+	}
 	c.items = append(c.items, it)
 }
 

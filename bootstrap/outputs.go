@@ -1,12 +1,15 @@
 package bootstrap
 
 import (
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
+	"github.com/secretboot/secretboot/render"
 )
 
 // one is the single output of a file or variable.
@@ -25,6 +28,9 @@ const maxFields = 10_000
 func (it item) many(fields map[string]secret.Value) ([]output, error) {
 	if len(fields) > maxFields {
 		return nil, it.tooMany()
+	}
+	if it.envSet != nil && it.envSet.Take != nil {
+		return it.taken(fields)
 	}
 	var outs []output
 	for name, v := range fields {
@@ -57,6 +63,25 @@ func (it item) many(fields map[string]secret.Value) ([]output, error) {
 		return 1
 	})
 	return outs, nil
+}
+
+// taken is the variables that name the field which they have.
+func (it item) taken(fields map[string]secret.Value) ([]output, error) {
+	var outs []output
+	var ps plan.Problems
+	for _, name := range slices.Sorted(maps.Keys(it.envSet.Take)) {
+		field := it.envSet.Take[name]
+		v, ok := fields[field]
+		if !ok {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeMissing, Origin: it.origin, What: fmt.Sprintf("variable %q", name), Why: fmt.Sprintf("there is no key %q that it could have", field),
+				Err: render.ErrMissing,
+			})
+			continue
+		}
+		outs = append(outs, output{name: name, content: v, origin: it.origin, set: it.envSet})
+	}
+	return outs, ps.Err()
 }
 
 func (it item) tooMany() error {

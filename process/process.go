@@ -81,7 +81,6 @@ func Command(ctx context.Context, s Spec) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
-	defer unix.Close(null)
 	defer func() { _ = unix.Close(null) }()
 	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
 		Env:   s.Env,

@@ -297,12 +297,6 @@ func (p *part) extract(ctx context.Context, answers Answers) (map[string][]byte,
 	}
 	ref := p.Ref
 	ref.Decode = plan.DecodeNone
-	fields, bad := mapOf(ctx, ref, s)
-	keys := make(map[string][]byte, len(fields))
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		text, f := flat(fields[name], ref.EscapeHTML, ref.NullEmpty)
-		if f != nil {
-			f.why = "field " + name + ": " + f.why
 	fields, bad := wholeMap(ctx, ref, s)
 	keys := make(map[string][]byte, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -317,45 +311,4 @@ func (p *part) extract(ctx context.Context, answers Answers) (map[string][]byte,
 		return nil, bad.problems(ref, p.Origin)
 	}
 	return keys, nil
-}
-
-// mapOf gives the fields of the secret, or of the field that is a map or the text
-// of one in JSON.
-func mapOf(ctx context.Context, ref plan.Ref, s secret.Secret) (map[string]any, failures) {
-	if ref.Field == "" {
-		return wholeMap(ctx, ref, s)
-	}
-	v, f := field(ctx, ref, s)
-	if f != nil {
-		return nil, failures{f}
-	}
-	if text, ok := v.(string); ok {
-		if v, ok = jsonMap([]byte(text)); !ok {
-			return nil, failures{badData("a map is wanted, but the field is text that is no JSON object", "")}
-		}
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, failures{badData("a map is wanted, but the field is "+kind(v), "")}
-	}
-	return m, nil
-}
-
-// flat gives the text of one of many values: text as it is, everything else as
-// JSON.
-func flat(v any, html, nullEmpty bool) ([]byte, *failure) {
-	switch v := v.(type) {
-	case nil:
-		if nullEmpty {
-			return nil, nil
-		}
-		return nil, missing("it is null", "")
-	case string:
-		return []byte(v), nil
-	}
-	text, err := encodeJSON(v, "", html)
-	if err != nil {
-		return nil, badData("the value cannot be written as JSON", "")
-	}
-	return []byte(text), nil
 }

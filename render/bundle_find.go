@@ -160,7 +160,6 @@ func (p *part) found(ctx context.Context, answers Answers) (map[string][]byte, e
 			return nil, err
 		}
 		fields, bad := wholeMap(ctx, plan.Ref{Read: need.Read}, got)
-		text, f := flat(fields, true, false)
 		text, f := jsonValue(fields, true)
 		if f != nil {
 			bad = append(bad, f)

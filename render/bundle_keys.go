@@ -3,7 +3,6 @@ package render
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -143,7 +142,6 @@ func (r rename) merged(in map[string][]byte) (map[string][]byte, error) {
 		return nil, ps
 	}
 	if r.merge.Into != "" {
-		text, f := flat(all, false, false)
 		text, f := jsonValue(all, false)
 		if f != nil {
 			return nil, r.problem("key "+quoteKey(r.merge.Into), f.why, f.fix)
@@ -154,7 +152,6 @@ func (r rename) merged(in map[string][]byte) (map[string][]byte, error) {
 	}
 	out := make(map[string][]byte, len(all))
 	for member, v := range all {
-		text, f := flat(v, true, true)
 		text, f := standalone(plan.Ref{EscapeHTML: true, NullEmpty: true}, member, v)
 		if f != nil {
 			return nil, r.problem("member "+quoteKey(member), f.why, f.fix)
@@ -242,14 +239,6 @@ func decodeAll(keys map[string][]byte, how plan.Decode, origin plan.Origin) erro
 
 // jsonMap reads one JSON object; numbers keep their text.
 func jsonMap(text []byte) (map[string]any, bool) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var m map[string]any
-	if err := dec.Decode(&m); err != nil || m == nil {
-		return nil, false
-	}
-	_, err := dec.Token()
-	return m, errors.Is(err, io.EOF)
 	v, err := parseJSON(string(text))
 	m, ok := v.(map[string]any)
 	return m, ok && err == nil && len(text) > 0

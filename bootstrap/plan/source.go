@@ -38,6 +38,17 @@ type Piece struct {
 	From, To int
 }
 
+// IsOpen reports whether the source is only text that the declaration shows
+// openly, and no secret.
+func (s Source) IsOpen() bool {
+	for _, p := range s.Pieces {
+		if p.Text == nil || p.Text.Kind != HandleText {
+			return false
+		}
+	}
+	return len(s.Pieces) > 0
+}
+
 // refs are the references that a source reads.
 func (s Source) refs() []*Ref {
 	var refs []*Ref
