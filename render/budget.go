@@ -23,6 +23,7 @@ type check uint8
 const (
 	noNil   check = 1 << iota // nil inside would be printed as <nil>
 	mustUTF                   // bytes that are no UTF-8 would be changed silently
+	nilGoes                   // with noNil: <nil> is what is wanted inside
 )
 
 // inspect walks a value and fails if it contains itself, is nested deeper than
@@ -50,7 +51,7 @@ func (r *run) walk(v reflect.Value, c check, depth int) error {
 		}
 		fallthrough
 	case reflect.Invalid:
-		if c&noNil != 0 {
+		if c&noNil != 0 && c&nilGoes == 0 {
 			return missing("a value inside the list or map is null", "print its elements, or use toJSON")
 		}
 	case reflect.String:

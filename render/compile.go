@@ -28,6 +28,7 @@ type Program struct {
 	reads   []plan.Read
 	writes  []plan.Read     // for those who want to know; their arguments are left out
 	open    bool            // some path is computed
+	whole   bool            // see plan.MissingWhole
 	calls   map[string]bool // the functions that occur, by name
 	now     func() time.Time
 }
@@ -68,7 +69,7 @@ func (l *Language) Compile(t plan.Template, origin plan.Origin) (*Program, error
 
 // compile is Compile with a clock.
 func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
-	p := &Program{name: t.Name, origin: origin, exprs: map[string]string{}, calls: map[string]bool{}, now: now}
+	p := &Program{whole: t.Missing == plan.MissingWhole, name: t.Name, origin: origin, exprs: map[string]string{}, calls: map[string]bool{}, now: now}
 	var ok bool
 	if p.dialect, ok = dialectOf(t.Dialect); !ok {
 		return nil, &plan.Problem{

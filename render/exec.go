@@ -146,7 +146,11 @@ func (r *run) text(v any) (string, error) {
 	case string:
 		return v, r.spend(1 + len(v)>>10)
 	}
-	if err := r.inspect(v, noNil); err != nil {
+	look := noNil
+	if r.p.whole {
+		look |= nilGoes
+	}
+	if err := r.inspect(v, look); err != nil {
 		return "", err
 	}
 	switch reflect.ValueOf(v).Kind() {

@@ -59,7 +59,7 @@ func execute(t testing.TB, text string, in Input) (Output, error) {
 
 // TestGolden runs testdata/*.txtar. Each has a template, data.json (the answers
 // by path) and either want or error; the last newline of a section belongs to
-// the archive. env.json gives variables, missing says "error" for that policy.
+// the archive. env.json gives variables, missing names another policy.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 10 {
@@ -94,8 +94,8 @@ func sections(text string) map[string]string {
 
 func golden(t *testing.T, part map[string]string) {
 	tmpl := plan.Template{Name: "t", Text: part["template"]}
-	if part["missing"] == "error" {
-		tmpl.Missing = plan.MissingError
+	if policy, ok := plan.ParseMissing(part["missing"]); ok {
+		tmpl.Missing = policy
 	}
 	in := Input{}
 	if part["data.json"] != "" {

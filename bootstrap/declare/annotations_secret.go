@@ -210,6 +210,9 @@ func (n *injector) defaultTemplate(t *plan.Template, secret string) {
 	t.Left, t.Right = "", ""
 	from, name := n.of(secret, "agent-inject-secret")
 	t.Name, t.Text = name, injectorMap(from)
+	if t.Missing == plan.MissingStrict { // KV version 2 has a null among its metadata
+		t.Missing = plan.MissingWhole
+	}
 	if n.json {
 		t.Text = fmt.Sprintf("{{ with secret %s }}{{ .Data | toJSON }}\n{{ end }}", strconv.Quote(from))
 	}

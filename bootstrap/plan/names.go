@@ -87,7 +87,7 @@ func ParseDialect(s string) (Dialect, bool) {
 func (d Dialect) String() string { return nth(int(d), DialectNames()...) }
 
 // MissingNames lists the names that ParseMissing knows.
-func MissingNames() []string { return []string{"strict", "error"} }
+func MissingNames() []string { return []string{"strict", "error", "whole"} }
 
 // ParseMissing reads the name of a policy for what is missing.
 func ParseMissing(s string) (Missing, bool) {

@@ -16,9 +16,12 @@ type Missing uint8
 // The policies. MissingStrict: an error where the value is printed or given to
 // a function, none where it is only tested. MissingError: an error wherever it
 // is named (text/template's missingkey=error).
+// MissingWhole: as MissingStrict, but a null inside a list or map that is printed
+// whole is <nil>, as the injector's default template has it.
 const (
 	MissingStrict Missing = iota
 	MissingError
+	MissingWhole
 )
 
 // Source says where the bytes of a file or variable come from. Exactly one of
