@@ -151,7 +151,7 @@ func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, 
 		}
 		m.put("write", body)
 	} else if r.Read.KV != plan.KVAuto { // a write goes to the path as it is
-		m.put("kv", asWord(r.Read.KV))
+		m.put("kv", asRule(r.Read.KV))
 	}
 	m.texts("else", r.Read.Else)
 	for _, w := range []struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // View is a Plan as it is shown: names, places and settings, no secret and no
@@ -210,24 +209,12 @@ func rotation(own, all Refresh) string {
 	}
 	var parts []string
 	if every.Or(0) > 0 {
-		parts = append(parts, "every "+period(every.Value))
+		parts = append(parts, "every "+Period(every.Value))
 	}
 	if change.Value.Kind != ActionNone {
 		parts = append(parts, "on change "+change.Value.String())
 	}
 	return strings.Join(parts, ", ")
-}
-
-// period writes a duration without the units that are zero: 5m and not 5m0s.
-func period(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 func viewSettings(p *Plan) []ViewSetting {
