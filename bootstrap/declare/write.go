@@ -249,8 +249,11 @@ func (c *configWriter) run(r *plan.Run) *mapping {
 		set  bool
 		from plan.Origin
 	}{
-		{"user", r.User.IsSet, r.User.Origin}, {"mask", r.Mask.IsSet, r.Mask.Origin}, {"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
-		{"pty", r.PTY.IsSet, r.PTY.Origin}, {"no_new_privs", r.NoNewPrivs.IsSet, r.NoNewPrivs.Origin},
+		{"user", r.User.IsSet, r.User.Origin},
+		{"mask", r.Mask.IsSet, r.Mask.Origin},
+		{"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
+		{"pty", r.PTY.IsSet, r.PTY.Origin},
+		{"no_new_privs", r.NoNewPrivs.IsSet, r.NoNewPrivs.Origin},
 	} {
 		if later.set {
 			c.fail(later.from, "run."+later.key, "it is not supported by this version", "leave it out")

@@ -159,8 +159,10 @@ func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, 
 		set bool
 		fmt.Stringer
 	}{
-		{"format", r.Format != plan.FormatAuto, r.Format}, {"decode", r.Decode != plan.DecodeNone, r.Decode},
-		{"select", r.Select != plan.SelectKey, r.Select}, {"level", r.Level != plan.LevelFields, r.Level},
+		{"format", r.Format != plan.FormatAuto, r.Format},
+		{"decode", r.Decode != plan.DecodeNone, r.Decode},
+		{"select", r.Select != plan.SelectKey, r.Select},
+		{"level", r.Level != plan.LevelFields, r.Level},
 	} {
 		if w.set {
 			m.put(w.key, w.String())

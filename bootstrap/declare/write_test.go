@@ -129,8 +129,10 @@ func everything() plan.Plan {
 				Parts: []plan.Part{
 					{Key: "one", Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Optional: true}, Field: "f", Decode: plan.DecodeAuto}, NUL: true},
 					{Ref: plan.Ref{Read: plan.Read{Path: "secret/b"}, Default: env("D")}, Convert: plan.ConvertUnicode, Rename: []plan.Rename{
-						{Regexp: &plan.RenameRegexp{Match: "^a(.*)$", Replace: ""}}, {Transform: "{{ .value | upper }}"},
-						{Merge: &plan.RenameMerge{Into: "all", IgnoreConflict: true, Priority: []string{"x", "y"}, IgnoreMissing: true}}, {Merge: &plan.RenameMerge{}},
+						{Regexp: &plan.RenameRegexp{Match: "^a(.*)$", Replace: ""}},
+						{Transform: "{{ .value | upper }}"},
+						{Merge: &plan.RenameMerge{Into: "all", IgnoreConflict: true, Priority: []string{"x", "y"}, IgnoreMissing: true}},
+						{Merge: &plan.RenameMerge{}},
 					}},
 					{Find: &plan.Find{List: "secret/metadata/a", Read: "secret/data/a", Base: "a/", Flat: true, Name: "^x", Tags: map[string]string{"a": "1", "b": ""}}, Ref: plan.Ref{Decode: plan.DecodeBase64}},
 				},
