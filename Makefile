@@ -8,7 +8,7 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build demo demo-vault test test-long check lint bench vault fuzz clean
+.PHONY: build demo demo-vault test test-long check lint bench vault peers fuzz clean
 
 build: $(BIN)/secretboot
 
@@ -43,7 +43,13 @@ $(BIN)/plugins/aws: PLUGIN := vault/builtin/credential/aws/cmd/aws
 $(VAULT_PLUGINS): $(BIN)/vault
 	$(VAULT_BUILD) -o ../$@ github.com/hashicorp/$(PLUGIN)
 
-test: build vault check
+# What ours is compared with, byte by byte.
+peers: $(BIN)/consul-template
+
+$(BIN)/consul-template: bench/go.mod bench/go.sum
+	cd bench && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../$@ github.com/hashicorp/consul-template
+
+test: build vault peers check
 	$(GO) test $(RACE) -shuffle=on -timeout 20m ./...
 	cd bench && $(GO) vet ./... && $(GO) test ./...
 

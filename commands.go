@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/volume"
 )
@@ -62,7 +63,7 @@ func (a *app) commands() *cobra.Command {
 		a.wrapping = cmd.Name() == "run"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.convertCommand(), a.shredCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.convertCommand(), a.shredCommand(), a.installCommand(), a.versionCommand(), declarationsTopic())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" { // cobra would print its help for a shell that does not exist
@@ -102,6 +103,19 @@ func meantFlag(cmd *cobra.Command, err error) string {
 		return "did you mean --" + meant + "? "
 	}
 	return ""
+}
+
+// declarationsTopic is `secretboot help declarations`.
+func declarationsTopic() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("--from KIND[:PATH] reads what another tool's users have written down. It may be given more\n" +
+		"than once; what two declarations say differently is an error that names both places.\n\n")
+	for _, line := range declare.Kinds() {
+		word, help, _ := strings.Cut(line, "\t")
+		fmt.Fprintf(&b, "  %-28s %s\n", word, help)
+	}
+	b.WriteString("\ndocs/declarations.md has what each understands, and where we differ from the original.")
+	return &cobra.Command{Use: "declarations", Short: "the kinds of declaration that --from reads", Long: b.String()}
 }
 
 func (a *app) runCommand() *cobra.Command {

@@ -84,6 +84,11 @@ type EnvSet struct {
 	Upcase    bool     // of the field's name, not of the prefix
 	Allow     []string // shell patterns for the field's name; empty allows all
 	Duplicate Duplicate
+
+	// Take names the variables that are wanted, each with the field that it has;
+	// nil: every field under its own name.
+	Take map[string]string
+
 	Origin    Origin
 }
 
