@@ -89,6 +89,7 @@ func (c *configWriter) envFrom(p *plan.Plan) []any {
 		m.text("prefix", s.Prefix)
 		m.flag("upcase", s.Upcase)
 		m.texts("allow", s.Allow)
+		m.below("take", textMap(s.Take))
 		if s.Duplicate != plan.DuplicateError {
 			m.put("duplicate", asWord(s.Duplicate))
 		}
@@ -253,16 +254,13 @@ func (c *configWriter) part(t *plan.Part, what string) *mapping {
 	m.flag("optional", t.Ref.Read.Optional && t.Ref.Default == nil)
 	c.ref(m, &t.Ref, t.Ref.Read.Optional || t.Ref.Default != nil, what, t.Origin)
 	if f := t.Find; f != nil {
-		find, tags := &mapping{}, &mapping{}
+		find := &mapping{}
 		find.put("list", f.List)
 		find.put("read", f.Read)
 		find.text("base", f.Base)
 		find.flag("flat", f.Flat)
 		find.text("name", f.Name)
-		for _, name := range sortedKeys(f.Tags) {
-			tags.put(name, f.Tags[name])
-		}
-		find.below("tags", tags)
+		find.below("tags", textMap(f.Tags))
 		m.put("find", find)
 	}
 	var steps []any
@@ -274,6 +272,14 @@ func (c *configWriter) part(t *plan.Part, what string) *mapping {
 		m.put("convert", asWord(t.Convert))
 	}
 	m.flag("refuse_nul", t.NUL)
+	return m
+}
+
+func textMap(texts map[string]string) *mapping {
+	m := &mapping{}
+	for _, name := range sortedKeys(texts) {
+		m.put(name, texts[name])
+	}
 	return m
 }
 

@@ -147,7 +147,7 @@ func everything() plan.Plan {
 			{Name: "B.c", Optional: true, Refresh: every, Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a", Optional: true, Version: 3}}}},
 		},
 		EnvSets: []plan.EnvSet{
-			{Prefix: "P_", Upcase: true, Allow: []string{"a*"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
+			{Prefix: "P_", Upcase: true, Allow: []string{"a*"}, Take: map[string]string{"A": "a.b", "B": "1"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
 			{Bundle: &plan.Bundle{Parts: []plan.Part{{Ref: plan.Ref{Read: plan.Read{Path: "secret/a"}}}}}},
 		},
 	}

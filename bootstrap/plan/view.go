@@ -112,6 +112,8 @@ type ViewEnvSet struct {
 	Allow     []string `json:"allow"`
 	Duplicate string   `json:"duplicate"`
 	Rotation  string   `json:"rotation"`
+
+	Take map[string]string `json:"take,omitempty"` // fields by the name of their variable; the other fields are not taken
 }
 
 // ViewIgnored is a part of a declaration that has no effect.
@@ -193,7 +195,7 @@ func viewEnvSet(s EnvSet, all Refresh) ViewEnvSet {
 	return ViewEnvSet{
 		Prefix: s.Prefix, Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
 		Optional: s.Bundle == nil && s.Ref.Read.Optional, Upcase: s.Upcase,
-		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all),
+		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all), Take: s.Take,
 	}
 }
 

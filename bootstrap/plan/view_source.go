@@ -158,7 +158,7 @@ func (s ViewSource) String() string {
 	case s.Text != "":
 		return "text of " + s.Text
 	case len(s.Pieces) > 0:
-		return joined(s.Pieces, " + ")
+		return together(s.Pieces, " + ")
 	}
 	text := "template " + s.Template
 	if s.Template == "" {
@@ -220,7 +220,7 @@ func (b ViewBundle) String() string {
 	return strings.Join(parts, ", ")
 }
 
-func joined(sources []ViewSource, by string) string {
+func together(sources []ViewSource, by string) string {
 	texts := make([]string, len(sources))
 	for i, s := range sources {
 		texts[i] = s.String()
