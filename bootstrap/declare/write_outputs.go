@@ -40,7 +40,7 @@ func (c *configWriter) files(p *plan.Plan) []any {
 			ref.Format = plan.FormatFiles
 			c.whole(&ref, what, s.Origin)
 			m.flag("optional", ref.Read.Optional)
-			c.ref(m, &ref, ref.Read.Optional, what, s.Origin)
+			c.ref(m, &ref, ref.Read.Optional, what)
 		}
 		c.owner(m, uint32(s.Mode.Perm()), s.Owner, s.Group)
 		m.below("refresh", c.refresh(s.Refresh))
@@ -83,7 +83,7 @@ func (c *configWriter) envFrom(p *plan.Plan) []any {
 			m.put("bundle", c.bundle(s.Bundle, what))
 		} else {
 			c.whole(&s.Ref, what, s.Origin)
-			c.ref(m, &s.Ref, s.Ref.Read.Optional, what, s.Origin)
+			c.ref(m, &s.Ref, s.Ref.Read.Optional, what)
 			m.flag("optional", s.Ref.Read.Optional)
 		}
 		m.text("prefix", s.Prefix)
@@ -111,9 +111,9 @@ func (c *configWriter) source(m *mapping, s plan.Source, optional bool, what str
 	case s.Template != nil:
 		c.template(m, s.Template, plan.DialectConsulTemplate, what, from)
 	case s.Ref != nil:
-		c.ref(m, s.Ref, optional || s.Ref.Default != nil, what, from)
+		c.ref(m, s.Ref, optional || s.Ref.Default != nil, what)
 	case len(s.Pieces) > 0:
-		m.list("join", c.pieces(s.Pieces, what, from))
+		m.list("join", c.pieces(s.Pieces, what))
 	case s.Token:
 		m.flag("token", true)
 	}
@@ -138,10 +138,7 @@ func (c *configWriter) template(m *mapping, t *plan.Template, usual plan.Dialect
 
 // ref adds the keys of a reference; optional is what its read is when secret
 // says nothing about it.
-func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, from plan.Origin) {
-	if r.Read.Op == plan.OpList {
-		c.fail(from, what, "it lists names, and a reference of our configuration reads or writes", "list them with a template, {{ range secrets \"PATH\" }}")
-	}
+func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string) {
 	if r.Read.Path != "" {
 		m.put("secret", secretValue(r, optional))
 	}
@@ -154,6 +151,7 @@ func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, 
 	} else if r.Read.KV != plan.KVAuto { // a write goes to the path as it is
 		m.put("kv", asRule(r.Read.KV))
 	}
+	m.flag("list", r.Read.Op == plan.OpList)
 	m.texts("else", r.Read.Else)
 	for _, w := range []struct {
 		key string
@@ -206,14 +204,14 @@ func secretValue(r *plan.Ref, optional bool) any {
 	return m
 }
 
-func (c *configWriter) pieces(pieces []plan.Piece, what string, from plan.Origin) []any {
+func (c *configWriter) pieces(pieces []plan.Piece, what string) []any {
 	var list []any
 	for _, p := range pieces {
 		m := &mapping{}
 		switch {
 		case p.Ref != nil:
 			m.flag("optional", p.Ref.Read.Optional && p.Ref.Default == nil)
-			c.ref(m, p.Ref, p.Ref.Read.Optional || p.Ref.Default != nil, what, from)
+			c.ref(m, p.Ref, p.Ref.Read.Optional || p.Ref.Default != nil, what)
 		case p.Text != nil:
 			m = c.place(*p.Text, what)
 			if p.From > 0 {
@@ -252,7 +250,7 @@ func (c *configWriter) part(t *plan.Part, what string) *mapping {
 	m := &mapping{}
 	m.text("key", t.Key)
 	m.flag("optional", t.Ref.Read.Optional && t.Ref.Default == nil)
-	c.ref(m, &t.Ref, t.Ref.Read.Optional || t.Ref.Default != nil, what, t.Origin)
+	c.ref(m, &t.Ref, t.Ref.Read.Optional || t.Ref.Default != nil, what)
 	if f := t.Find; f != nil {
 		find := &mapping{}
 		find.put("list", f.List)
