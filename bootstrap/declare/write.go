@@ -164,7 +164,7 @@ func (c *configWriter) auth(l *plan.Login) *mapping {
 func (c *configWriter) loginInput(m *mapping, name string, h plan.Handle) {
 	switch {
 	case h.Member != "":
-		c.fail(h.Origin, "login input "+name, "it is part of a JSON text", "put it into a file or variable of its own and name that")
+		c.fail(h.Origin, "login input "+name, "it is part of a longer text", "put it into a file or variable of its own and name that")
 	case h.Kind == plan.HandleEnv:
 		m.put(name+"_env", h.Name)
 	case h.Kind == plan.HandleFile:

@@ -186,7 +186,7 @@ func TestWriteRefuses(t *testing.T) {
 		`login input token: its text stands in the declaration and may be a secret: it is not copied (declared at decl.yaml:3:1: k); put it into a file or variable, and name that with token_file or token_env`: {
 			Login: plan.Login{Inputs: map[string]plan.Handle{"token": {Kind: plan.HandleKey, Name: "k", File: "/decl.yaml", Origin: at}}},
 		},
-		`login input token: it is part of a JSON text`: {
+		`login input token: it is part of a longer text`: {
 			Login: plan.Login{Inputs: map[string]plan.Handle{"token": {Kind: plan.HandleEnv, Name: "V", Member: "t", Origin: at}}},
 		},
 		`configuration key "nonce": our configuration cannot say this: the key is unknown`: {
