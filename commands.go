@@ -63,8 +63,8 @@ func (a *app) commands() *cobra.Command {
 		a.wrapping = cmd.Name() == "run"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.shredCommand(), a.installCommand(),
-		a.versionCommand(), declarationsTopic())
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.shredCommand(),
+		a.installCommand(), a.versionCommand(), declarationsTopic())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" { // cobra would print its help for a shell that does not exist

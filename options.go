@@ -94,7 +94,7 @@ func (o option) variable() string {
 func options() []option {
 	return []option{
 		{name: "config", short: "c", kind: "FILE", help: "configuration file", apply: applyConfig},
-		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind, see: secretboot help declarations", apply: applyFrom},
+		{name: "from", kind: "KIND[:PATH]", list: true, help: "a declaration of another kind, see secretboot help declarations", apply: applyFrom},
 		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
@@ -306,10 +306,24 @@ func addFlags(cmd *cobra.Command, wrapper bool) {
 		if o.forCommand() && !wrapper {
 			continue
 		}
-		f := cmd.Flags().VarPF(&given{kind: o.kind}, o.name, o.short, o.help)
-		if o.kind == "" {
-			f.Value.(*given).kind, f.NoOptDefVal = "bool", "true"
+		o.addTo(cmd)
+	}
+}
+
+// addNamedFlags declares a few options only.
+func addNamedFlags(cmd *cobra.Command, names []string) {
+	cmd.Flags().SortFlags = false
+	for _, o := range options() {
+		if slices.Contains(names, o.name) {
+			o.addTo(cmd)
 		}
+	}
+}
+
+func (o option) addTo(cmd *cobra.Command) {
+	f := cmd.Flags().VarPF(&given{kind: o.kind}, o.name, o.short, o.help)
+	if o.kind == "" {
+		f.Value.(*given).kind, f.NoOptDefVal = "bool", "true"
 	}
 }
 

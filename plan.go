@@ -6,8 +6,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/declare"
@@ -119,7 +119,7 @@ func (a *app) show(output string, p plan.Plan) error {
 	return written(plan.Text(a.stdout, p))
 }
 
-// showYAML prints the same as JSON, field by field and in the same order.
+// showYAML prints the same as JSON, with the fields sorted.
 func (a *app) showYAML(p plan.Plan) error {
 	var text bytes.Buffer
 	if err := plan.JSON(&text, p); err != nil {

@@ -52,6 +52,7 @@ func (d *decoder) envFrom(v value) {
 	keys["prefix"] = d.into(&s.Prefix)
 	keys["upcase"] = func(v value) { s.Upcase, _ = d.flag(v) }
 	keys["allow"] = func(v value) { s.Allow = d.globs(v) }
+	keys["take"] = func(v value) { s.Take = d.texts(v) }
 	keys["duplicate"] = func(v value) { s.Duplicate, _ = oneOf(d, v, plan.DuplicateNames(), plan.ParseDuplicate) }
 	before := len(d.problems)
 	d.object(v, keys)

@@ -30,7 +30,11 @@ func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bo
 		"offset": func(v value) { offset, _ = d.number(v, 0) },
 	}
 	if open {
-		keys["text"] = take(plan.HandleText)
+		keys["text"] = func(v value) {
+			var text string
+			d.anyText(&text)(v)
+			found = append(found, d.handle(v, plan.HandleText, text))
+		}
 	}
 	maps.Copy(keys, further)
 	before := len(d.problems)

@@ -21,6 +21,7 @@ type source struct {
 	version  int
 	kv       plan.KVRule
 	isWrite  bool
+	isList   bool
 	body     map[string]plan.Handle
 	password *value // keystore_password
 
@@ -67,6 +68,7 @@ func (s *source) refFields() fields {
 		"write":       of(s.write),
 		"kv":          reads(func(v value) { d.kvRule(v, func(r plan.KVRule) { s.kv = r }) }),
 		"version":     reads(func(v value) { s.version, _ = d.number(v, 1) }),
+		"list":        reads(func(v value) { s.isList, _ = d.flag(v) }),
 		"else":        reads(func(v value) { r.Read.Else = d.paths(v) }),
 		"format":      of(word(d, &r.Format, plan.FormatNames(), plan.ParseFormat)),
 		"decode":      of(word(d, &r.Decode, plan.DecodeNames(), plan.ParseDecode)),
@@ -243,6 +245,9 @@ func (s *source) finishRef() *plan.Ref {
 		s.ref.Read.Version = s.version
 	}
 	s.ref.Read.KV = s.kv
+	if s.isList {
+		s.ref.Read.Op = plan.OpList
+	}
 	if s.isWrite {
 		s.finishWrite()
 	}

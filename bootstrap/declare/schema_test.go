@@ -2,6 +2,7 @@ package declare_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -21,6 +22,26 @@ type schema struct {
 	AnyOf                []*schema          `json:"anyOf"`
 	Enum                 []any              `json:"enum"`
 	Description          string             `json:"description"`
+	Ref                  string             `json:"$ref"`
+	Defs                 map[string]*schema `json:"$defs"`
+}
+
+// resolve puts what a $ref names in its place; what is said beside it stays.
+func (s *schema) resolve(defs map[string]*schema) {
+	if s == nil {
+		return
+	}
+	if def := defs[strings.TrimPrefix(s.Ref, "#/$defs/")]; s.Ref != "" && def != nil {
+		description := s.Description
+		*s = *def
+		s.Description = description
+	}
+	for _, child := range append(slices.Collect(maps.Values(s.Properties)), s.Items) {
+		child.resolve(defs)
+	}
+	for _, child := range s.AnyOf {
+		child.resolve(defs)
+	}
 }
 
 func readSchema(t *testing.T) *schema {
@@ -33,6 +54,10 @@ func readSchema(t *testing.T) *schema {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		t.Fatal(err)
 	}
+	for _, def := range s.Defs {
+		def.resolve(s.Defs)
+	}
+	s.resolve(s.Defs)
 	return &s
 }
 
@@ -67,7 +92,10 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 	if err := json.Unmarshal(root.Properties["env"].AdditionalProperties, &variable); err != nil || len(variable.AnyOf) != 2 {
 		t.Fatalf("env: %v", err)
 	}
+	variable.AnyOf[1].resolve(root.Defs)
 	vault := root.Properties["vault"]
+	bundle, piece := root.Defs["bundle"], root.Defs["join"].Items
+	part := bundle.Properties["parts"].Items
 	for frame, s := range map[string]*schema{
 		"{ % }":                     root,
 		"{ vault: { % } }":          vault,
@@ -77,6 +105,20 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 		"{ env: { A: { % } } }":     variable.AnyOf[1],
 		"{ env_from: [ { % } ] }":   root.Properties["env_from"].Items,
 		"{ run: { % } }":            root.Properties["run"],
+		"{ refresh: { % } }":        root.Properties["refresh"],
+
+		"{ files: [ { secret: { % } } ] }":                                            root.Defs["secret"].AnyOf[1],
+		"{ files: [ { default: { % } } ] }":                                           root.Defs["default"].AnyOf[1],
+		"{ files: [ { join: [ { secret: a, % } ] } ] }":                               piece.AnyOf[1],
+		"{ files: [ { join: [ { text: a, % } ] } ] }":                                 piece.AnyOf[2],
+		"{ files: [ { bundle: { % } } ] }":                                            bundle,
+		"{ files: [ { bundle: { parts: [ { % } ] } } ] }":                             part,
+		"{ files: [ { bundle: { parts: [ { find: { % } } ] } } ] }":                   part.Properties["find"],
+		"{ files: [ { bundle: { parts: [ { rename: [ { % } ] } ] } } ] }":             part.Properties["rename"].Items,
+		"{ files: [ { bundle: { parts: [ { rename: [ { merge: { % } } ] } ] } } ] }":  part.Properties["rename"].Items.Properties["merge"],
+		"{ files: [ { bundle: { parts: [ { rename: [ { regexp: { % } } ] } ] } } ] }": part.Properties["rename"].Items.Properties["regexp"],
+		"{ files: [ { bundle: { templates: [ { % } ] } } ] }":                         bundle.Properties["templates"].Items,
+		"{ refresh: { on_change: { % } } }":                                           root.Properties["refresh"].Properties["on_change"].AnyOf[1],
 	} {
 		var inSchema []string
 		for key, p := range s.Properties {
@@ -103,11 +145,16 @@ func TestSchemaHasTheParsersWords(t *testing.T) {
 	root := readSchema(t)
 	file := root.Properties["files"].Items.Properties
 	for frame, s := range map[string]*schema{
-		"files: [{path: a, secret: s/a, format: %}]": file["format"],
-		"files: [{path: a, secret: s/a, decode: %}]": file["decode"],
-		"vault: {auth: {type: %}}":                   root.Properties["vault"].Properties["auth"].Properties["type"],
-		"env_from: [{secret: s/a, duplicate: %}]":    root.Properties["env_from"].Items.Properties["duplicate"],
-		"run: {mode: %}":                             root.Properties["run"].Properties["mode"],
+		"files: [{path: a, secret: s/a, format: %}]":                     file["format"],
+		"files: [{path: a, secret: s/a, decode: %}]":                     file["decode"],
+		"vault: {auth: {type: %}}":                                       root.Properties["vault"].Properties["auth"].Properties["type"],
+		"env_from: [{secret: s/a, duplicate: %}]":                        root.Properties["env_from"].Items.Properties["duplicate"],
+		"run: {mode: %}":                                                 root.Properties["run"].Properties["mode"],
+		"files: [{path: a, secret: s/a, select: %}]":                     file["select"],
+		"files: [{path: a, secret: s/a, level: %}]":                      file["level"],
+		"files: [{path: a, template: x, dialect: %}]":                    file["dialect"],
+		"files: [{path: a, template: x, missing: %}]":                    file["missing"],
+		"files: [{path: a, bundle: {parts: [{secret: a, convert: %}]}}]": root.Defs["bundle"].Properties["parts"].Items.Properties["convert"],
 	} {
 		in := declare.Input{Cwd: "/", Open: open(fstest.MapFS{"c.yaml": {Data: []byte(strings.ReplaceAll(frame, "%", "qqq"))}})}
 		_, _, err := declare.Config{Path: "/c.yaml"}.Declare(in)
@@ -155,7 +202,7 @@ func TestPagesExamples(t *testing.T) {
 			t.Errorf("%v in\n%s", err, m)
 		}
 		shown[p.Login.Method.Value] = true
-		if files := p.Files; len(files) == 2 && files[0].Source.Ref.Read.Key() != files[1].Source.Ref.Read.Key() {
+		if files := p.Files; len(files) == 2 && files[0].Source.Ref != nil && files[1].Source.Ref != nil && files[0].Source.Ref.Read.Key() != files[1].Source.Ref.Read.Key() {
 			t.Errorf("these are two requests:\n%s", m)
 		}
 	}

@@ -70,10 +70,19 @@ func set[T any](m *mapping, key string, s plan.Setting[T], value func(T) any) {
 
 func asText(s string) any               { return s }
 func asFlag(b bool) any                 { return raw(strconv.FormatBool(b)) }
-func asPeriod(d time.Duration) any      { return d.String() }
+func asPeriod(d time.Duration) any      { return raw(plan.Period(d)) }
 func asNumber[T int | int64](n T) any   { return raw(strconv.FormatInt(int64(n), 10)) }
 func asWord[T fmt.Stringer](word T) any { return word.String() }
 func asTexts(list []string) any         { return list }
+
+// asRule gives the version of a KV engine, which is a number where it can be.
+func asRule(k plan.KVRule) any {
+	if k == plan.KV1 || k == plan.KV2 {
+		return raw(k.String())
+	}
+	return k.String()
+}
+
 func (c *configWriter) root(p *plan.Plan) *mapping {
 	m := &mapping{}
 	m.put("version", raw("1"))
@@ -116,7 +125,7 @@ func (c *configWriter) vault(p *plan.Plan) *mapping {
 	set(m, "body_limit", v.BodyLimit, asNumber)
 	kv := &mapping{}
 	for _, mount := range sortedKeys(v.KV) {
-		kv.put(mount, v.KV[mount].String())
+		kv.put(mount, asRule(v.KV[mount]))
 	}
 	m.below("kv", kv)
 	t, tls := &v.TLS, &mapping{}
@@ -155,7 +164,7 @@ func (c *configWriter) auth(l *plan.Login) *mapping {
 func (c *configWriter) loginInput(m *mapping, name string, h plan.Handle) {
 	switch {
 	case h.Member != "":
-		c.fail(h.Origin, "login input "+name, "it is part of a JSON text", "put it into a file or variable of its own and name that")
+		c.fail(h.Origin, "login input "+name, "it is part of a longer text", "put it into a file or variable of its own and name that")
 	case h.Kind == plan.HandleEnv:
 		m.put(name+"_env", h.Name)
 	case h.Kind == plan.HandleFile:
@@ -240,8 +249,11 @@ func (c *configWriter) run(r *plan.Run) *mapping {
 		set  bool
 		from plan.Origin
 	}{
-		{"user", r.User.IsSet, r.User.Origin}, {"mask", r.Mask.IsSet, r.Mask.Origin}, {"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
-		{"pty", r.PTY.IsSet, r.PTY.Origin}, {"no_new_privs", r.NoNewPrivs.IsSet, r.NoNewPrivs.Origin},
+		{"user", r.User.IsSet, r.User.Origin},
+		{"mask", r.Mask.IsSet, r.Mask.Origin},
+		{"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
+		{"pty", r.PTY.IsSet, r.PTY.Origin},
+		{"no_new_privs", r.NoNewPrivs.IsSet, r.NoNewPrivs.Origin},
 	} {
 		if later.set {
 			c.fail(later.from, "run."+later.key, "it is not supported by this version", "leave it out")

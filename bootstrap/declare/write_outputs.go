@@ -40,7 +40,7 @@ func (c *configWriter) files(p *plan.Plan) []any {
 			ref.Format = plan.FormatFiles
 			c.whole(&ref, what, s.Origin)
 			m.flag("optional", ref.Read.Optional)
-			c.ref(m, &ref, ref.Read.Optional, what, s.Origin)
+			c.ref(m, &ref, ref.Read.Optional, what)
 		}
 		c.owner(m, uint32(s.Mode.Perm()), s.Owner, s.Group)
 		m.below("refresh", c.refresh(s.Refresh))
@@ -83,12 +83,13 @@ func (c *configWriter) envFrom(p *plan.Plan) []any {
 			m.put("bundle", c.bundle(s.Bundle, what))
 		} else {
 			c.whole(&s.Ref, what, s.Origin)
-			c.ref(m, &s.Ref, s.Ref.Read.Optional, what, s.Origin)
+			c.ref(m, &s.Ref, s.Ref.Read.Optional, what)
 			m.flag("optional", s.Ref.Read.Optional)
 		}
 		m.text("prefix", s.Prefix)
 		m.flag("upcase", s.Upcase)
 		m.texts("allow", s.Allow)
+		m.below("take", textMap(s.Take))
 		if s.Duplicate != plan.DuplicateError {
 			m.put("duplicate", asWord(s.Duplicate))
 		}
@@ -110,9 +111,9 @@ func (c *configWriter) source(m *mapping, s plan.Source, optional bool, what str
 	case s.Template != nil:
 		c.template(m, s.Template, plan.DialectConsulTemplate, what, from)
 	case s.Ref != nil:
-		c.ref(m, s.Ref, optional || s.Ref.Default != nil, what, from)
+		c.ref(m, s.Ref, optional || s.Ref.Default != nil, what)
 	case len(s.Pieces) > 0:
-		m.list("join", c.pieces(s.Pieces, what, from))
+		m.list("join", c.pieces(s.Pieces, what))
 	case s.Token:
 		m.flag("token", true)
 	}
@@ -137,10 +138,7 @@ func (c *configWriter) template(m *mapping, t *plan.Template, usual plan.Dialect
 
 // ref adds the keys of a reference; optional is what its read is when secret
 // says nothing about it.
-func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, from plan.Origin) {
-	if r.Read.Op == plan.OpList {
-		c.fail(from, what, "it lists names, and a reference of our configuration reads or writes", "list them with a template, {{ range secrets \"PATH\" }}")
-	}
+func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string) {
 	if r.Read.Path != "" {
 		m.put("secret", secretValue(r, optional))
 	}
@@ -151,16 +149,19 @@ func (c *configWriter) ref(m *mapping, r *plan.Ref, optional bool, what string, 
 		}
 		m.put("write", body)
 	} else if r.Read.KV != plan.KVAuto { // a write goes to the path as it is
-		m.put("kv", asWord(r.Read.KV))
+		m.put("kv", asRule(r.Read.KV))
 	}
+	m.flag("list", r.Read.Op == plan.OpList)
 	m.texts("else", r.Read.Else)
 	for _, w := range []struct {
 		key string
 		set bool
 		fmt.Stringer
 	}{
-		{"format", r.Format != plan.FormatAuto, r.Format}, {"decode", r.Decode != plan.DecodeNone, r.Decode},
-		{"select", r.Select != plan.SelectKey, r.Select}, {"level", r.Level != plan.LevelFields, r.Level},
+		{"format", r.Format != plan.FormatAuto, r.Format},
+		{"decode", r.Decode != plan.DecodeNone, r.Decode},
+		{"select", r.Select != plan.SelectKey, r.Select},
+		{"level", r.Level != plan.LevelFields, r.Level},
 	} {
 		if w.set {
 			m.put(w.key, w.String())
@@ -203,14 +204,14 @@ func secretValue(r *plan.Ref, optional bool) any {
 	return m
 }
 
-func (c *configWriter) pieces(pieces []plan.Piece, what string, from plan.Origin) []any {
+func (c *configWriter) pieces(pieces []plan.Piece, what string) []any {
 	var list []any
 	for _, p := range pieces {
 		m := &mapping{}
 		switch {
 		case p.Ref != nil:
 			m.flag("optional", p.Ref.Read.Optional && p.Ref.Default == nil)
-			c.ref(m, p.Ref, p.Ref.Read.Optional || p.Ref.Default != nil, what, from)
+			c.ref(m, p.Ref, p.Ref.Read.Optional || p.Ref.Default != nil, what)
 		case p.Text != nil:
 			m = c.place(*p.Text, what)
 			if p.From > 0 {
@@ -249,18 +250,15 @@ func (c *configWriter) part(t *plan.Part, what string) *mapping {
 	m := &mapping{}
 	m.text("key", t.Key)
 	m.flag("optional", t.Ref.Read.Optional && t.Ref.Default == nil)
-	c.ref(m, &t.Ref, t.Ref.Read.Optional || t.Ref.Default != nil, what, t.Origin)
+	c.ref(m, &t.Ref, t.Ref.Read.Optional || t.Ref.Default != nil, what)
 	if f := t.Find; f != nil {
-		find, tags := &mapping{}, &mapping{}
+		find := &mapping{}
 		find.put("list", f.List)
 		find.put("read", f.Read)
 		find.text("base", f.Base)
 		find.flag("flat", f.Flat)
 		find.text("name", f.Name)
-		for _, name := range sortedKeys(f.Tags) {
-			tags.put(name, f.Tags[name])
-		}
-		find.below("tags", tags)
+		find.below("tags", textMap(f.Tags))
 		m.put("find", find)
 	}
 	var steps []any
@@ -272,6 +270,14 @@ func (c *configWriter) part(t *plan.Part, what string) *mapping {
 		m.put("convert", asWord(t.Convert))
 	}
 	m.flag("refuse_nul", t.NUL)
+	return m
+}
+
+func textMap(texts map[string]string) *mapping {
+	m := &mapping{}
+	for _, name := range sortedKeys(texts) {
+		m.put(name, texts[name])
+	}
 	return m
 }
 

@@ -86,11 +86,15 @@ func essence(p plan.Plan) string {
 	for i := range p.Sets {
 		p.Sets[i].Ref.Format = 0 // a set writes files, whether it says so or not
 	}
+	p.Login.Inputs, p.Vault.Headers = inFile(p.Login.Inputs), inFile(p.Vault.Headers)
 	places := regexp.MustCompile(`^\S*(Origin|Template\.Name) = `)
+	all := dump(p)
 	var kept []string
-	for line := range strings.Lines(dump(p)) {
+	for line := range strings.Lines(all) {
 		line = strings.TrimSuffix(line, "\n")
-		if !places.MatchString(line) {
+		read, _, isKV := strings.Cut(line, ".KV = ")
+		ofWrite := isKV && strings.Contains(all, "\n"+read+".Op = 0x1\n") // which says nothing
+		if !ofWrite && !places.MatchString(line) {
 			if at := strings.LastIndex(line, " @ "); at > 0 {
 				line = line[:at]
 			}
@@ -98,6 +102,19 @@ func essence(p plan.Plan) string {
 		}
 	}
 	return strings.Join(kept, "\n")
+}
+
+// inFile gives the places of texts that a file shows without the texts: written
+// into our configuration, they stand there.
+func inFile(handles map[string]plan.Handle) map[string]plan.Handle {
+	out := map[string]plan.Handle{}
+	for name, h := range handles {
+		if h.Kind == plan.HandleText || h.Kind == plan.HandleKey {
+			h = plan.Handle{Kind: plan.HandleKey}
+		}
+		out[name] = h
+	}
+	return out
 }
 
 // everything has what no file of ours said before there were other fronts.
@@ -121,6 +138,8 @@ func everything() plan.Plan {
 			}}},
 			{Path: "t", Source: plan.Source{Template: &plan.Template{Text: " {{ a }}\n\tb\r\n", Dialect: plan.DialectBankVaults, Missing: plan.MissingError, Left: "${", Right: "}"}}},
 			{Path: "r", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "vault:odd"}, Level: plan.LevelMetadata, EscapeHTML: true, NullEmpty: true, Format: plan.FormatResponse}}},
+			{Path: "l", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "secret/metadata/a", Op: plan.OpList, KV: plan.KVLiteral}, Field: "keys"}}},
+			{Path: "e", Source: plan.Source{Pieces: []plan.Piece{{Text: &plan.Handle{Kind: plan.HandleText}}}}},
 			{Path: "o", Optional: true, Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "secret/o"}, Field: "f", Select: plan.SelectTracking, Level: plan.LevelNested}}},
 		},
 		Sets: []plan.FileSet{
@@ -129,8 +148,10 @@ func everything() plan.Plan {
 				Parts: []plan.Part{
 					{Key: "one", Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Optional: true}, Field: "f", Decode: plan.DecodeAuto}, NUL: true},
 					{Ref: plan.Ref{Read: plan.Read{Path: "secret/b"}, Default: env("D")}, Convert: plan.ConvertUnicode, Rename: []plan.Rename{
-						{Regexp: &plan.RenameRegexp{Match: "^a(.*)$", Replace: ""}}, {Transform: "{{ .value | upper }}"},
-						{Merge: &plan.RenameMerge{Into: "all", IgnoreConflict: true, Priority: []string{"x", "y"}, IgnoreMissing: true}}, {Merge: &plan.RenameMerge{}},
+						{Regexp: &plan.RenameRegexp{Match: "^a(.*)$", Replace: ""}},
+						{Transform: "{{ .value | upper }}"},
+						{Merge: &plan.RenameMerge{Into: "all", IgnoreConflict: true, Priority: []string{"x", "y"}, IgnoreMissing: true}},
+						{Merge: &plan.RenameMerge{}},
 					}},
 					{Find: &plan.Find{List: "secret/metadata/a", Read: "secret/data/a", Base: "a/", Flat: true, Name: "^x", Tags: map[string]string{"a": "1", "b": ""}}, Ref: plan.Ref{Decode: plan.DecodeBase64}},
 				},
@@ -145,7 +166,7 @@ func everything() plan.Plan {
 			{Name: "B.c", Optional: true, Refresh: every, Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a", Optional: true, Version: 3}}}},
 		},
 		EnvSets: []plan.EnvSet{
-			{Prefix: "P_", Upcase: true, Allow: []string{"a*"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
+			{Prefix: "P_", Upcase: true, Allow: []string{"a*"}, Take: map[string]string{"A": "a.b", "B": "1"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
 			{Bundle: &plan.Bundle{Parts: []plan.Part{{Ref: plan.Ref{Read: plan.Read{Path: "secret/a"}}}}}},
 		},
 	}
@@ -165,7 +186,7 @@ func TestWriteRefuses(t *testing.T) {
 		`login input token: its text stands in the declaration and may be a secret: it is not copied (declared at decl.yaml:3:1: k); put it into a file or variable, and name that with token_file or token_env`: {
 			Login: plan.Login{Inputs: map[string]plan.Handle{"token": {Kind: plan.HandleKey, Name: "k", File: "/decl.yaml", Origin: at}}},
 		},
-		`login input token: it is part of a JSON text`: {
+		`login input token: it is part of a longer text`: {
 			Login: plan.Login{Inputs: map[string]plan.Handle{"token": {Kind: plan.HandleEnv, Name: "V", Member: "t", Origin: at}}},
 		},
 		`configuration key "nonce": our configuration cannot say this: the key is unknown`: {
@@ -173,7 +194,6 @@ func TestWriteRefuses(t *testing.T) {
 		},
 		`run.user: it is not supported by this version`: {Run: plan.Run{User: plan.Set("1", at)}},
 		`file "a": its template is empty`:               {Files: []plan.File{{Path: "a", Source: plan.Source{Template: &plan.Template{}}, Origin: at}}},
-		`file "a": it lists names`:                      {Files: []plan.File{{Path: "a", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "s/a", Op: plan.OpList}}}, Origin: at}}},
 		`configuration key "path": our configuration cannot say this: the path has an empty, . or .. element`: {
 			Files: []plan.File{{Path: "a", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "s/../a"}}}, Origin: at}},
 		},

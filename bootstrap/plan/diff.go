@@ -12,7 +12,8 @@ import (
 // Diff writes what differs between two plans, as they are shown: a line that
 // begins with - for what only the old one says and with + for what only the new
 // one says, about each setting, input, read, file and variable. Where something
-// was declared makes no difference. It reports whether they differ; the error is
+// was declared makes no difference. The text of a template is in no view, so that
+// only what it reads is compared. It reports whether they differ; the error is
 // w's.
 func Diff(w io.Writer, old, now View) (differ bool, err error) {
 	before, after := entries(old), entries(now)

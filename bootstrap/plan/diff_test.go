@@ -101,6 +101,8 @@ func setSomething(v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		setSomething(v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"a": "something"}))
 	case reflect.Struct:
 		setSomething(v.Field(0))
 	}

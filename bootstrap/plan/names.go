@@ -184,6 +184,19 @@ func (a Action) String() string {
 	return text
 }
 
+// Period writes a duration without the units that are zero at its end: 5m and
+// not 5m0s. time.ParseDuration reads it.
+func Period(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 func nth(i int, names ...string) string {
 	if i < len(names) {
 		return names[i]

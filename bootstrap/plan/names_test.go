@@ -3,6 +3,7 @@ package plan_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
@@ -37,5 +38,17 @@ func TestKeystoreShown(t *testing.T) {
 	v := plan.NewView(plan.Plan{Files: []plan.File{{Path: "a", Source: plan.Source{Ref: &ref}}}})
 	if got, want := v.Files[0].Source.String(), "pki/issue/web as pkcs12 with the password in env:PASSWORD"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestPeriod(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 90 * time.Second: "1m30s", 5 * time.Minute: "5m", time.Hour: "1h", 90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s",
+		1500 * time.Millisecond: "1.5s", 10 * time.Second: "10s", 20 * time.Minute: "20m",
+	} {
+		got := plan.Period(d)
+		if back, err := time.ParseDuration(got); got != want || err != nil || back != d {
+			t.Errorf("%v: got %s, want %s (%v)", d, got, want, err)
+		}
 	}
 }

@@ -89,7 +89,7 @@ type EnvSet struct {
 	// nil: every field under its own name.
 	Take map[string]string
 
-	Origin    Origin
+	Origin Origin
 }
 
 // Duplicate says what happens when a variable of a set has the name of one that

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // View is a Plan as it is shown: names, places and settings, no secret and no
@@ -113,6 +112,8 @@ type ViewEnvSet struct {
 	Allow     []string `json:"allow"`
 	Duplicate string   `json:"duplicate"`
 	Rotation  string   `json:"rotation"`
+
+	Take map[string]string `json:"take,omitempty"` // fields by the name of their variable; the other fields are not taken
 }
 
 // ViewIgnored is a part of a declaration that has no effect.
@@ -194,7 +195,7 @@ func viewEnvSet(s EnvSet, all Refresh) ViewEnvSet {
 	return ViewEnvSet{
 		Prefix: s.Prefix, Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
 		Optional: s.Bundle == nil && s.Ref.Read.Optional, Upcase: s.Upcase,
-		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all),
+		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all), Take: s.Take,
 	}
 }
 
@@ -210,24 +211,12 @@ func rotation(own, all Refresh) string {
 	}
 	var parts []string
 	if every.Or(0) > 0 {
-		parts = append(parts, "every "+period(every.Value))
+		parts = append(parts, "every "+Period(every.Value))
 	}
 	if change.Value.Kind != ActionNone {
 		parts = append(parts, "on change "+change.Value.String())
 	}
 	return strings.Join(parts, ", ")
-}
-
-// period writes a duration without the units that are zero: 5m and not 5m0s.
-func period(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 func viewSettings(p *Plan) []ViewSetting {

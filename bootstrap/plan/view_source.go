@@ -93,25 +93,25 @@ func viewPiece(p Piece) ViewSource {
 
 // reference shows a reference. The field of SelectTemplate is a template, whose
 // text is not shown.
-func (v *ViewSource) reference(r *Ref) {
-	v.Secret, v.Field, v.Default, v.EscapeHTML, v.NullEmpty = r.Read.Path, r.Field, r.Default != nil, r.EscapeHTML, r.NullEmpty
+func (s *ViewSource) reference(r *Ref) {
+	s.Secret, s.Field, s.Default, s.EscapeHTML, s.NullEmpty = r.Read.Path, r.Field, r.Default != nil, r.EscapeHTML, r.NullEmpty
 	if r.Select != SelectKey {
-		v.Select = r.Select.String()
+		s.Select = r.Select.String()
 	}
 	if r.Select == SelectTemplate {
-		v.Field = ""
+		s.Field = ""
 	}
 	if r.Level != LevelFields {
-		v.Level = r.Level.String()
+		s.Level = r.Level.String()
 	}
 	if r.Format != FormatAuto {
-		v.Format = r.Format.String()
+		s.Format = r.Format.String()
 	}
 	if r.Decode != DecodeNone {
-		v.Decode = r.Decode.String()
+		s.Decode = r.Decode.String()
 	}
 	if r.KeystorePassword != nil {
-		v.KeystorePassword = r.KeystorePassword.place()
+		s.KeystorePassword = r.KeystorePassword.place()
 	}
 }
 
@@ -158,7 +158,7 @@ func (s ViewSource) String() string {
 	case s.Text != "":
 		return "text of " + s.Text
 	case len(s.Pieces) > 0:
-		return joined(s.Pieces, " + ")
+		return together(s.Pieces, " + ")
 	}
 	text := "template " + s.Template
 	if s.Template == "" {
@@ -220,7 +220,7 @@ func (b ViewBundle) String() string {
 	return strings.Join(parts, ", ")
 }
 
-func joined(sources []ViewSource, by string) string {
+func together(sources []ViewSource, by string) string {
 	texts := make([]string, len(sources))
 	for i, s := range sources {
 		texts[i] = s.String()
