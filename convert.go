@@ -21,17 +21,25 @@ func (a *app) convertCommand() *cobra.Command {
 		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
 	}
 	addNamedFlags(cmd, convertOptions())
-	output := cmd.Flags().StringP("output", "o", "yaml", "yaml")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.convert(cmd, *output) }
+	output := cmd.Flags().StringP("output", "o", "yaml", "yaml, or patch: what makes a manifest's workload start with us")
+	image := cmd.Flags().String("image", "", "for -o patch: the `IMAGE` that has secretboot")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case *output != "yaml" && *output != "patch":
+			return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be yaml or patch"}
+		case *output == "patch" && *image == "":
+			return &plan.Problem{Code: plan.CodeUsage, What: "-o patch", Why: "no image is named for our init container", Fix: "give --image"}
+		case *output == "yaml" && *image != "":
+			return &plan.Problem{Code: plan.CodeUsage, What: "--image", Why: "it goes with -o patch", Fix: "leave it out"}
+		}
+		return a.convert(cmd, *image)
+	}
 	return cmd
 }
 
-// convert prints what the declarations say as one configuration file. Nothing is
-// asked of Vault.
-func (a *app) convert(cmd *cobra.Command, output string) error {
-	if output != "yaml" {
-		return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be yaml"}
-	}
+// convert prints what the declarations say as one configuration file, or with an
+// image the patch of a manifest's workload. Nothing is asked of Vault.
+func (a *app) convert(cmd *cobra.Command, image string) error {
 	in := a.input()
 	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
 	var ps plan.Problems
@@ -44,6 +52,9 @@ func (a *app) convert(cmd *cobra.Command, output string) error {
 	of := &builder{fronts: env.fronts}
 	if len(fronts(flags, of)) == 0 {
 		ps.Add(&plan.Problem{Code: plan.CodeUsage, What: "convert", Why: "nothing to convert was named", Fix: "give --from KIND[:PATH]"})
+	}
+	if image != "" && ps.Err() == nil {
+		return a.patch(in, fronts(flags, of), image)
 	}
 	p, err := a.fromFiles(in, flags, of)
 	ps.Add(err)
@@ -58,5 +69,19 @@ func (a *app) convert(cmd *cobra.Command, output string) error {
 		return err
 	}
 	_, err = text.WriteTo(a.stdout)
+	return written(err)
+}
+
+// patch prints the patch of the one workload that was named.
+func (a *app) patch(in declare.Input, asked []declare.Front, image string) error {
+	m, ok := asked[0].(declare.Manifest)
+	if !ok || len(asked) > 1 {
+		return &plan.Problem{Code: plan.CodeUsage, What: "-o patch", Why: "it is of one workload", Fix: "give one --from manifest:PATH"}
+	}
+	var text bytes.Buffer
+	if err := m.Patch(&text, in, image); err != nil {
+		return err
+	}
+	_, err := text.WriteTo(a.stdout)
 	return written(err)
 }

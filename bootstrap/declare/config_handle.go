@@ -24,10 +24,11 @@ func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bo
 			}
 		}
 	}
-	member, offset := "", 0
+	member, offset, end := "", 0, 0
 	keys := fields{
 		"env": take(plan.HandleEnv), "file": take(plan.HandleFile), "member": d.into(&member),
 		"offset": func(v value) { offset, _ = d.number(v, 0) },
+		"end":    func(v value) { end, _ = d.number(v, 1) },
 	}
 	if open {
 		keys["text"] = func(v value) {
@@ -45,11 +46,11 @@ func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bo
 	case len(found) != 1:
 		d.fail(v, "it must have one of env and file", "write { env: NAME } or { file: PATH }")
 		return plan.Handle{}, false
-	case member == "" && offset > 0, member != "" && found[0].Kind == plan.HandleText:
-		d.fail(v, "offset and member are about a JSON object in a variable or file", "give member with env or file, or leave both out")
+	case (member != "" || offset+end > 0) && found[0].Kind == plan.HandleText:
+		d.fail(v, "member, offset and end are about a text in a variable or file", "leave them out")
 		return plan.Handle{}, false
 	}
-	found[0].Member, found[0].Offset = member, offset
+	found[0].Member, found[0].Offset, found[0].End = member, offset, end
 	return found[0], true
 }
 

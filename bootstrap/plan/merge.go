@@ -137,7 +137,12 @@ func (p *Plan) appendLists(low, high Plan) {
 	p.Env = slices.Concat(low.Env, high.Env)
 	p.EnvSets = slices.Concat(low.EnvSets, high.EnvSets)
 	p.Computed = slices.Concat(low.Computed, high.Computed)
-	p.Ignored = slices.Concat(low.Ignored, high.Ignored)
+	p.Ignored = slices.Clone(low.Ignored)
+	for _, i := range high.Ignored { // one store may serve many secrets
+		if !slices.Contains(p.Ignored, i) {
+			p.Ignored = append(p.Ignored, i)
+		}
+	}
 }
 
 // union gives a fresh map with the entries of both; high's win.

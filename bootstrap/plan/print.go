@@ -116,7 +116,11 @@ func (t *tables) outputs(v View) {
 		t.row(e.Name, e.Source.String(), e.Rotation, note(e.Optional), e.Origin)
 	}
 	for _, s := range v.EnvSets {
-		t.row(s.Prefix+"*", s.Source.String(), s.Rotation, perOf("variable", s.Source), s.Origin)
+		name, note := s.Prefix+"*", perOf("variable", s.Source)
+		if len(s.Take) > 0 {
+			name, note = strings.Join(sortedKeys(s.Take), ", "), ""
+		}
+		t.row(name, s.Source.String(), s.Rotation, note, s.Origin)
 	}
 }
 
