@@ -87,7 +87,7 @@ func (o *classObject) file() (f plan.File, ok bool) {
 	if why := badObjectName(o.name); why != "" {
 		o.fail("objectName", why, "give the name of the file, which may be in a folder: db/password")
 	}
-	from := o.class.at("spec.parameters." + o.key)
+	from := o.class.at(fmt.Sprintf("spec.parameters.%s %q", o.key, o.name)) // a problem with the secret tells the name, as the original's does
 	ref := plan.Ref{Read: o.read(from), Field: o.text("secretKey"), Level: plan.LevelNested, EscapeHTML: true}
 	if ref.Field == "" {
 		ref.Level, ref.Format = plan.LevelFields, plan.FormatResponse
