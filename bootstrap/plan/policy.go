@@ -23,6 +23,7 @@ func Policy(w io.Writer, p Plan) error {
 	}
 	b.computed()
 	b.housekeeping()
+	b.fold()
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -218,8 +219,37 @@ func (b *policy) search(r request) {
 	b.addBelow(read, r.Origin, "read")
 }
 
+// fold takes out the lines for a list that a search grants with PATH/* already:
+// its own first one is among the plan's reads, too. It leaves b.index behind.
+func (b *policy) fold() {
+	all := slices.Clone(b.grant)
+	b.grant = slices.DeleteFunc(b.grant, func(g *grant) bool {
+		i := slices.IndexFunc(all, func(wide *grant) bool { return wide.below && wide.path == g.path+"/*" })
+		if i < 0 || !slices.Equal(g.can, []string{"list"}) || !slices.Contains(all[i].can, "list") {
+			return false
+		}
+		for _, at := range g.origins {
+			if !slices.Contains(all[i].origins, at) {
+				all[i].origins = append(all[i].origins, at)
+			}
+		}
+		return true
+	})
+}
+
+// computed tells where paths are asked for that no line is for. What a search
+// finds has one.
 func (b *policy) computed() {
+	found := map[Origin]bool{}
+	for _, r := range requests(b.plan) {
+		if r.find != nil {
+			found[r.Origin] = true
+		}
+	}
 	for _, at := range b.plan.Computed {
+		if found[at] {
+			continue
+		}
 		b.last = append(b.last, "Not known before it runs, and so not here: the paths that are computed at "+at.String()+".")
 	}
 }

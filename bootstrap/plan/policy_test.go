@@ -130,3 +130,36 @@ func TestPolicyTellsSigns(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicySearch: a search has its lines, and nothing is said to be missing;
+// a list of the same folder that something else asks for needs no line of its own.
+func TestPolicySearch(t *testing.T) {
+	const list = "a/metadata/x"
+	p := Plan{
+		Reads:    []Read{{Path: "b/data/y", Origin: at("one")}, {Path: list, Op: OpList, KV: KVLiteral, Origin: at("two")}, {Path: list, Op: OpList, KV: KVLiteral, Origin: at("three")}},
+		Sets:     []FileSet{{Bundle: &Bundle{Parts: []Part{{Find: &Find{List: list, Read: "a/data/x"}, Origin: at("two")}}}}},
+		Computed: []Origin{at("two"), at("four")},
+	}
+	p.Login.Method = Set("none", Origin{})
+	var out strings.Builder
+	if err := Policy(&out, p); err != nil {
+		t.Fatal(err)
+	}
+	const want = `# The smallest policy for what secretboot is to do.
+
+# one
+path "b/data/y" { capabilities = ["read"] }
+
+# two
+# three
+path "a/metadata/x/*" { capabilities = ["list"] }
+
+# two
+path "a/data/x/*" { capabilities = ["read"] }
+
+# Not known before it runs, and so not here: the paths that are computed at four.
+`
+	if out.String() != want {
+		t.Errorf("got\n%s", &out)
+	}
+}
