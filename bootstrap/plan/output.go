@@ -92,6 +92,18 @@ type EnvSet struct {
 	Origin Origin
 }
 
+// Title names the variables, for people: variable A, or variables APP_*.
+func (s EnvSet) Title() string {
+	names := sortedKeys(s.Take)
+	switch {
+	case s.Take == nil:
+		return "variables " + s.Prefix + "*"
+	case len(names) == 1:
+		return "variable " + names[0]
+	}
+	return "variables " + strings.Join(names, ", ")
+}
+
 // Duplicate says what happens when a variable of a set has the name of one that
 // is declared before it or, for DuplicateKeep, inherited.
 type Duplicate uint8
