@@ -219,6 +219,7 @@ func (m *manifested) containerVariables(c container) []plan.Plan {
 			for i := range p.Env {
 				p.Env[i].Name = from.Prefix + p.Env[i].Name
 			}
+			m.shadow(c, fmt.Sprintf("%s.envFrom[%d]", key, i), &p)
 			parts = append(parts, p)
 			m.served = append(m.served, served{container: c.Name, source: i})
 		}
