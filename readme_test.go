@@ -52,7 +52,7 @@ func TestDeclarationsComplete(t *testing.T) {
 	}
 	titles := map[string]bool{}
 	for _, m := range regexp.MustCompile("(?m)^##+ (.*)$").FindAllStringSubmatch(page, -1) {
-		titles[strings.ReplaceAll(strings.ToLower(regexp.MustCompile("[^\\w -]").ReplaceAllString(m[1], "")), " ", "-")] = true
+		titles[strings.ReplaceAll(strings.ToLower(regexp.MustCompile(`[^\w -]`).ReplaceAllString(m[1], "")), " ", "-")] = true
 	}
 	for _, m := range regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(page, -1) {
 		if !titles[m[1]] {
