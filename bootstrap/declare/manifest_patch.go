@@ -2,7 +2,6 @@ package declare
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"path"
 	"slices"
