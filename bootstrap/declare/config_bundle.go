@@ -155,7 +155,6 @@ func (d *decoder) keyTemplate(v value) plan.KeyTemplate {
 	}
 	src.template.Dialect = plan.DialectExternalSecrets // the one that has the keys as its data
 	keys["key"] = d.into(&t.Key)
-	keys["keys"] = func(v value) { t.Keys, _ = d.flag(v) }
 	keys["decode"] = word(d, &t.Decode, plan.DecodeNames(), plan.ParseDecode)
 	before := len(d.problems)
 	d.object(v, keys)

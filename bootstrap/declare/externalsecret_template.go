@@ -69,7 +69,7 @@ func (e *external) templateFrom(t *externalTemplateFrom, key string) {
 		}
 	}
 	if t.Literal != nil {
-		e.template(plan.KeyTemplate{Keys: true, Decode: decode}, *t.Literal, key+".literal")
+		e.template(plan.KeyTemplate{Decode: decode}, *t.Literal, key+".literal")
 	}
 }
 
@@ -81,7 +81,7 @@ func (e *external) templateItem(name string, item templateItem, decode plan.Deco
 	case why != "":
 		e.fail(key, why, fix)
 	case item.As == "KeysAndValues":
-		e.template(plan.KeyTemplate{Keys: true, Decode: decode}, text, key)
+		e.template(plan.KeyTemplate{Decode: decode}, text, key)
 	case decode != plan.DecodeNone:
 		e.fail(key, "valuesDecodingStrategy is for the values of a map", "write templateAs: KeysAndValues, or leave the strategy out")
 	case badSecretKey(item.Key) != "":

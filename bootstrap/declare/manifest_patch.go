@@ -2,7 +2,6 @@ package declare
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"path"
 	"slices"
@@ -229,7 +228,7 @@ func (p *patcher) ours(name string, args []string, mounts []any) obj {
 	c := obj{"name": name, "image": p.image, "args": args, "volumeMounts": mounts}
 	for _, user := range p.pod.Containers {
 		if len(user.SecurityContext) > 0 {
-			c["securityContext"] = json.RawMessage(user.SecurityContext)
+			c["securityContext"] = user.SecurityContext
 			break
 		}
 	}

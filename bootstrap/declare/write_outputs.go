@@ -234,7 +234,6 @@ func (c *configWriter) bundle(b *plan.Bundle, what string) *mapping {
 		k := &mapping{}
 		k.text("key", t.Key)
 		c.template(k, &t.Template, plan.DialectExternalSecrets, what, t.Origin)
-		k.flag("keys", t.Keys)
 		if t.Decode != plan.DecodeNone {
 			k.put("decode", asWord(t.Decode))
 		}

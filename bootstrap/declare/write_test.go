@@ -157,7 +157,7 @@ func everything() plan.Plan {
 				},
 				Templates: []plan.KeyTemplate{
 					{Key: "c", Template: plan.Template{Text: "{{ .one }}", Dialect: plan.DialectExternalSecrets}},
-					{Template: plan.Template{Text: "a: b", Missing: plan.MissingError}, Keys: true, Decode: plan.DecodeBase64},
+					{Template: plan.Template{Text: "a: b", Missing: plan.MissingError}, Decode: plan.DecodeBase64},
 				},
 			}},
 		},

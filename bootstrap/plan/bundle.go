@@ -11,7 +11,7 @@ type Bundle struct {
 // Part gives one key, or many.
 type Part struct {
 	Key  string // the one key; "": one per field of Ref, or per secret found
-	Ref  Ref    // not used with Find
+	Ref  Ref    // with Find only how what is found is written: Decode, EscapeHTML, Read.Optional
 	Find *Find
 
 	Rename  []Rename // of many keys, in order
@@ -26,7 +26,7 @@ type Find struct {
 	List string // the path that is listed, as it is sent: secret/metadata/app
 	Read string // the path that each is read at, as it is sent: secret/data/app
 	Base string // what the keys begin with, such as app/; may be empty
-	Flat bool   // folders below are not gone into (KV version 1)
+	Flat bool   // folders below are not gone into
 
 	Name string            // a Go regular expression, not anchored, for the key; "" is any
 	Tags map[string]string // custom metadata that all must be there
@@ -63,12 +63,11 @@ const (
 	ConvertUnicode
 )
 
-// KeyTemplate makes one key, or with no Key a map of keys in YAML. Its data are
-// the keys of the bundle's parts, as texts, unless Values are given.
+// KeyTemplate makes one key; with no Key what it gives is read as a map of keys
+// in YAML. Its data are the keys of the bundle's parts, as texts.
 type KeyTemplate struct {
 	Key      string
 	Template Template
-	Keys     bool   // for a map in YAML: its keys are templates too (KeysAndValues)
 	Decode   Decode // of each value of a map in YAML
 	Origin   Origin
 }
