@@ -56,6 +56,7 @@ import (
 //	finding STATUS STEP REGEXP   the report of doctor --json in out has it, see cmdFinding
 //	todo STEP…                   and these are to be mended, in this order
 //	proven FILE ARG…             secretboot ends with 0 under a policy, and not with a line less
+//	original CODE NAME ARG…      run bin/NAME, what a declaration was written for; its output is in theirs
 //
 // and the places that they need beside Vault, each told about where it is:
 //
@@ -101,6 +102,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"finding":     cmdFinding,
 		"todo":        cmdTodo,
 		"proven":      cmdProven,
+		"original":    cmdOriginal,
 	}
 	maps.Copy(words, placeCommands())
 	return words
