@@ -39,7 +39,7 @@ func install(to string) error {
 	if err != nil {
 		return &plan.Problem{Code: plan.CodeIO, What: "install", Why: "our own binary cannot be read: " + plan.PathCause(err), Fix: "mount /proc", Err: err}
 	}
-	defer self.Close() //nolint:errcheck // it was only read
+	defer self.Close()
 	part := filepath.Join(filepath.Dir(to), ".secretboot-"+rand.Text())
 	if err := copyTo(part, self); err != nil {
 		return fail(errors.Join(err, os.Remove(part)))
