@@ -30,6 +30,21 @@ func (m *mlflow) destination() {
 		m.fail(mlflowURI, "it is not set, so it cannot be told whether its host is one that "+mlflowHosts+" allows", "set it to the server's URL")
 		return
 	}
+	m.allow(mlflowURI, host, globs)
+	if registry, ok := m.registryHost(); ok {
+		m.allow(mlflowRegistry, registry, globs)
+	}
+}
+
+// allow holds the host of one URI against the list. A host of other than the usual
+// letters is refused whatever the list says: what a client makes of one (it maps
+// U+FF0F to a slash, say) is not for us to foresee.
+func (m *mlflow) allow(name, host string, globs []string) {
+	if strings.ContainsFunc(host, unusualInHost) {
+		m.fail(name, fmt.Sprintf("its host %q has other characters than letters, digits, hyphens and dots, so it cannot be held against %s", host, mlflowHosts),
+			"write an international name in its xn-- form")
+		return
+	}
 	allowed := false
 	for _, glob := range globs {
 		match, err := path.Match(hostGlob(glob), strings.ToLower(host))
@@ -40,9 +55,31 @@ func (m *mlflow) destination() {
 		allowed = allowed || match
 	}
 	if !allowed {
-		m.fail(mlflowURI, fmt.Sprintf("its host %q is none of those that %s allows: %s", host, mlflowHosts, strings.Join(globs, ", ")),
+		m.fail(name, fmt.Sprintf("its host %q is none of those that %s allows: %s", host, mlflowHosts, strings.Join(globs, ", ")),
 			"add the host to the list if it may get the credentials")
 	}
+}
+
+// unusualInHost reports what is in no host name; colons are in addresses.
+func unusualInHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:", r)
+}
+
+// registryHost gives the host of a model registry of its own, which MLflow's client
+// gives the same credentials. The original does not look at it. One that is no
+// server, such as a database, gets none.
+func (m *mlflow) registryHost() (host string, ok bool) {
+	text := m.text(mlflowRegistry)
+	scheme, _, _ := strings.Cut(text, ":")
+	if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
+		return "", false
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		m.fail(mlflowRegistry, "it is no URL", "write https://HOST, or unset it")
+		return "", false
+	}
+	return u.Hostname(), true
 }
 
 // hostGlob writes a pattern of Python's fnmatch as one of path.Match. In a host,
