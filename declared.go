@@ -36,7 +36,7 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	}
 	low, err := a.fromFiles(in, flags, env)
 	ps.Add(err)
-	mid, err := a.fromVariables(in, fronts(flags, env))
+	mid, err := a.fromVariables(in, fronts(flags, env), low)
 	ps.Add(err)
 	mid.Env = slices.DeleteFunc(mid.Env, func(inherited plan.Env) bool {
 		named := func(e plan.Env) bool { return e.Name == inherited.Name }
@@ -119,14 +119,19 @@ func fronts(flags, env *builder) []declare.Front {
 }
 
 // fromVariables reads VAULT_… and the references in inherited variables; the
-// latter only where no front was asked for that reads them in another way.
-func (a *app) fromVariables(in declare.Input, asked []declare.Front) (plan.Plan, error) {
+// latter only where no front was asked for that reads them in another way, and not
+// in a variable of which a declaration takes the text apart itself.
+func (a *app) fromVariables(in declare.Input, asked []declare.Front, declared plan.Plan) (plan.Plan, error) {
 	var ps plan.Problems
 	var p plan.Plan
 	implicit := []declare.Front{declare.Environment{}, declare.References{}}
 	if slices.ContainsFunc(asked, func(f declare.Front) bool { return f.Name() == "env" }) {
 		implicit = implicit[:1]
 	}
+	in.Environ = slices.DeleteFunc(slices.Clone(in.Environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.ContainsFunc(declared.Env, func(e plan.Env) bool { return e.Name == name && e.Source.TakesApart(name) })
+	})
 	for _, front := range implicit {
 		part, _, err := front.Declare(in)
 		ps.Add(err)

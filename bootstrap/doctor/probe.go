@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"net"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 
@@ -75,23 +74,17 @@ func (e *exam) target() (*url.URL, error) {
 		return nil, bad(plan.CodeUsage, "--probe", "must not hold a user or password", "the plan's credentials are sent")
 	}
 	list, _ := e.world.Lookup(allowedHosts)
-	if strings.TrimSpace(list) != "" && !hostAllowed(list, u.Hostname()) {
+	if strings.TrimSpace(list) == "" {
+		return u, nil
+	}
+	hosts, err := plan.ParseHosts(list)
+	switch {
+	case err != nil:
+		return nil, bad(plan.CodeConfig, allowedHosts, err.Error(), "name the hosts, or unset it")
+	case !hosts.Allow(u.Hostname()):
 		return nil, bad(plan.CodeConfig, "host "+u.Hostname(), "is none that "+allowedHosts+" allows", "probe the tracking server itself, or add its host to the list")
 	}
 	return u, nil
-}
-
-// hostAllowed compares as MLflow Secrets Auth does: shell patterns, divided by
-// commas, whatever the case; *.example.org does not match example.org.
-func hostAllowed(list, host string) bool {
-	for _, pattern := range strings.Split(list, ",") {
-		// fnmatch negates with !, package path with ^.
-		pattern = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(pattern)), "[!", "[^")
-		if ok, err := path.Match(pattern, strings.ToLower(host)); err == nil && ok {
-			return true
-		}
-	}
-	return false
 }
 
 // authorization makes the header of what was rendered. MLflow's client takes a

@@ -97,6 +97,10 @@ type Handle struct {
 	Member string
 	Offset int
 	End    int
+
+	// JSON, of what a write sends, says that the text is JSON and goes out as it is,
+	// not as a JSON string. With a Member it is the JSON of a string as well.
+	JSON bool
 }
 
 // String names the place, as env:NAME, file:PATH or FILE#KEY; a part of a text
@@ -133,5 +137,5 @@ func (h Handle) member() string {
 
 // same reports whether both name the same place, wherever they were declared.
 func (h Handle) same(o Handle) bool {
-	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End && h.JSON == o.JSON
 }
