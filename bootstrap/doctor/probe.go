@@ -114,6 +114,8 @@ func (e *exam) answered(u *url.URL, status int) {
 		fail(plan.CodeDenied, "the server refuses the credentials", "check the secret, and what its user may do there")
 	case status >= 500 || status == 429:
 		fail(plan.CodeUnavailable, "the server cannot answer", "see how the server is")
+	case status >= 300 && status < 400: // to a page for logging in, as often as not
+		e.warn(stepProbe, u.Host, "the server did not refuse the credentials, but sends elsewhere, and they did not go there ("+said+")", "probe the place that it leads to, if that is the tracking server")
 	case status >= 400 || status < 200:
 		e.warn(stepProbe, u.Host, "the server did not refuse the credentials, but has nothing at this path ("+said+")", "give a path that needs a login, such as /api/2.0/mlflow/experiments/get-by-name?experiment_name=Default")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
