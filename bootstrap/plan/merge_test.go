@@ -179,9 +179,10 @@ func TestMerge(t *testing.T) {
 	c.Vault.HeaderSet = Handle{Kind: HandleFile, Name: "A", Origin: at("three")}
 	c.Vault.Redirects, b.Vault.Redirects = Set([]string{"a"}, at("three")), Set([]string{"a", "b"}, at("two"))
 	c.Refresh.OnChange = Set(Action{Kind: ActionExec, Argv: []string{"x", "1"}}, at("three"))
-	c.Run.Command = []string{"c"}
+	c.Run.Command, c.Run.CommandOrigin, c.Vault.KVOrigin = []string{"c"}, at("three"), at("three")
 	d := Plan{Refresh: Refresh{OnChange: Set(Action{Kind: ActionExec, Argv: []string{"x", "2"}}, at("four"))}}
 	d.Vault.KV, d.Run.Command = map[string]KVRule{"secret": KV2}, []string{"d"}
+	d.Run.CommandOrigin, d.Vault.KVOrigin = at("four"), at("four")
 	_, err = Merge(a, b, c, d)
 	want := `setting "vault.address": declared with another value at one (declared at three); keep one of the two
 setting "vault.redirects": declared with another value at two (declared at three); keep one of the two
@@ -190,8 +191,8 @@ setting "vault.auth.token": declared with another value at one (declared at thre
 setting "vault.headers.X": declared with another value at one (declared at three); keep one of the two
 setting "vault.headers": declared with another value at one (declared at three); keep one of the two
 setting "refresh.on_change": declared with another value at three (declared at four); keep one of the two
-setting "vault.kv.secret": two declarations of the same rank differ; keep one of the two
-setting "run.command": two declarations of the same rank differ; keep one of the two`
+setting "vault.kv.secret": declared with another value at three (declared at four); keep one of the two
+setting "run.command": declared with another value at three (declared at four); keep one of the two`
 	if err == nil || err.Error() != want || CodeOf(err) != CodeConfig {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
