@@ -159,6 +159,22 @@ func union[V any](low, high map[string]V) map[string]V {
 	return out
 }
 
+// Yield gives p without the settings, login inputs and login parameters that high
+// has. Overlay would put high's in their place; two plans that are merged before are
+// not in conflict about them. Neither argument is changed.
+func Yield(p, high Plan) Plan {
+	theirs := high.settings()
+	for i, s := range p.settings() {
+		if theirs[i].isSet() && s.name != envDeny {
+			s.forget()
+		}
+	}
+	p.Login.Inputs, p.Login.Params = maps.Clone(p.Login.Inputs), maps.Clone(p.Login.Params)
+	maps.DeleteFunc(p.Login.Inputs, func(name string, _ Handle) bool { _, ok := high.Login.Inputs[name]; return ok })
+	maps.DeleteFunc(p.Login.Params, func(name string, _ Setting[string]) bool { return high.Login.Params[name].IsSet })
+	return p
+}
+
 // Merge joins plans of one rank, none of which wins over another: a setting, a
 // login input, a login parameter, a header, a KV rule or a command that two of
 // them give differently is a Problem with CodeConfig that names both places. All such

@@ -217,3 +217,36 @@ func TestMergeHides(t *testing.T) {
 		t.Error("an argument was changed")
 	}
 }
+
+// TestYield: what high says is in no conflict, and nothing else is lost.
+func TestYield(t *testing.T) {
+	var a, b, high Plan
+	a.Vault.Address, b.Vault.Address = Set("a", at("one")), Set("b", at("two"))
+	a.Timeout = Set(time.Second, at("one"))
+	a.Login.Params = map[string]Setting[string]{"audience": Set("a", at("one"))}
+	b.Login.Params = map[string]Setting[string]{"audience": Set("b", at("two")), "type": Set("iam", at("two"))}
+	a.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "A"}, "jwt": {Kind: HandleFile, Name: "/jwt"}}
+	b.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "B"}}
+	a.Run.EnvDeny, high.Run.EnvDeny = Set([]string{"A"}, at("one")), Set([]string{"H"}, at("high"))
+	high.Vault.Address = Set("high", at("high"))
+	high.Login.Params = map[string]Setting[string]{"audience": Set("h", at("high"))}
+	high.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "H"}}
+
+	if _, err := Merge(a, b); err == nil {
+		t.Fatal("they differ")
+	}
+	both, err := Merge(Yield(a, high), Yield(b, high))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Overlay(both, high)
+	if got.Vault.Address.Value != "high" || got.Timeout.Value != time.Second || got.Login.Params["audience"].Value != "h" || got.Login.Params["type"].Value != "iam" {
+		t.Errorf("%+v", got)
+	}
+	if len(got.Login.Inputs) != 2 || got.Login.Inputs["token"].Name != "H" || !slices.Equal(got.Run.EnvDeny.Value, []string{"H", "A"}) {
+		t.Errorf("%+v, %q", got.Login.Inputs, got.Run.EnvDeny.Value)
+	}
+	if a.Login.Inputs["token"].Name != "A" || !a.Vault.Address.IsSet {
+		t.Errorf("it was changed: %+v", a)
+	}
+}

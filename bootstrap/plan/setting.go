@@ -54,6 +54,7 @@ type setting interface {
 	text() string
 	same(setting) bool
 	take(setting)
+	forget()
 }
 
 func (s *Setting[T]) isSet() bool  { return s.IsSet }
@@ -64,6 +65,8 @@ func (s *Setting[T]) same(o setting) bool {
 	v, ok := o.(*Setting[T])
 	return ok && reflect.DeepEqual(s.Value, v.Value)
 }
+
+func (s *Setting[T]) forget() { *s = Setting[T]{} }
 
 func (s *Setting[T]) take(o setting) {
 	if v, ok := o.(*Setting[T]); ok {
