@@ -68,6 +68,7 @@ import (
 //	certs, keypair CERT KEY CA   certificates, good and bad; a certificate, its key and who signed it
 //	gate NAME [WORD…]            a server before Vault that keeps what it sees, see cmdGate
 //	proxy URL, proxy saw         a forward proxy, and what it was asked for
+//	tracking AUTHORIZATION, saw  MLflow's server, see cmdTracking
 //	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //

@@ -72,6 +72,7 @@ type Env struct {
 	Name     string
 	Source   Source
 	Optional bool // left out when its secret is missing
+	AnyName  bool // white space in the name is meant, see EnvSet
 	Refresh  Refresh
 	Origin   Origin
 }
@@ -88,6 +89,10 @@ type EnvSet struct {
 	// Take names the variables that are wanted, each with the field that it has;
 	// nil: every field under its own name.
 	Take map[string]string
+
+	// AnyName delivers a field whose name no shell could use, such as a.b, as
+	// execve(2) would: all but an empty name and one with = or NUL in it.
+	AnyName bool
 
 	Origin Origin
 }

@@ -23,7 +23,6 @@ func Policy(w io.Writer, p Plan) error {
 	}
 	b.computed()
 	b.housekeeping()
-	b.fold()
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -123,8 +122,12 @@ func (b *policy) prefix() string {
 
 // read grants what one request needs.
 func (b *policy) read(r request) {
-	if r.find != nil {
+	switch {
+	case r.find != nil:
 		b.search(r)
+		return
+	case r.Op == OpList && b.goesBelow(SplitPath(r.Path)):
+		b.addBelow(SplitPath(r.Path), r.Origin, "list")
 		return
 	}
 	b.at(r.Read, r.Path, "")
@@ -219,35 +222,19 @@ func (b *policy) search(r request) {
 	b.addBelow(read, r.Origin, "read")
 }
 
-// fold takes out the lines for a list that a search grants with PATH/* already:
-// its own first one is among the plan's reads, too. It leaves b.index behind.
-func (b *policy) fold() {
-	all := slices.Clone(b.grant)
-	b.grant = slices.DeleteFunc(b.grant, func(g *grant) bool {
-		i := slices.IndexFunc(all, func(wide *grant) bool { return wide.below && wide.path == g.path+"/*" })
-		if i < 0 || !slices.Equal(g.can, []string{"list"}) || !slices.Contains(all[i].can, "list") {
-			return false
-		}
-		for _, at := range g.origins {
-			if !slices.Contains(all[i].origins, at) {
-				all[i].origins = append(all[i].origins, at)
-			}
-		}
-		return true
+// goesBelow reports whether a search lists a path and the folders below it: what
+// that is granted is enough for the path itself.
+func (b *policy) goesBelow(path string) bool {
+	return slices.ContainsFunc(requests(b.plan), func(r request) bool {
+		return r.find != nil && !r.find.Flat && SplitPath(r.find.List) == path
 	})
 }
 
-// computed tells where paths are asked for that no line is for. What a search
-// finds has one.
+// computed tells which paths are not there. Those of a search are: they are below
+// the path that it lists.
 func (b *policy) computed() {
-	found := map[Origin]bool{}
-	for _, r := range requests(b.plan) {
-		if r.find != nil {
-			found[r.Origin] = true
-		}
-	}
 	for _, at := range b.plan.Computed {
-		if found[at] {
+		if slices.ContainsFunc(requests(b.plan), func(r request) bool { return r.find != nil && r.Origin == at }) {
 			continue
 		}
 		b.last = append(b.last, "Not known before it runs, and so not here: the paths that are computed at "+at.String()+".")
@@ -278,7 +265,7 @@ func (b *policy) mayLease() bool {
 	return slices.ContainsFunc(requests(b.plan), func(r request) bool {
 		path := SplitPath(r.Path)
 		mount, _ := b.mount(path)
-		return mount == "" && !SaysKV2(path) && r.KV == KVAuto && r.Op != OpList
+		return mount == "" && !SaysKV2(path) && (r.KV == KVAuto || r.KV == KVLiteral) && r.Op != OpList
 	})
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -131,35 +132,31 @@ func TestPolicyTellsSigns(t *testing.T) {
 	}
 }
 
-// TestPolicySearch: a search has its lines, and nothing is said to be missing;
-// a list of the same folder that something else asks for needs no line of its own.
+// TestPolicySearch: what a search lists is granted with its folders in one line,
+// and nothing of it is said to be unknown.
 func TestPolicySearch(t *testing.T) {
-	const list = "a/metadata/x"
+	find := &Find{List: "secret/metadata/a", Read: "secret/data/a"}
+	list := Read{Path: "secret/metadata/a", Op: OpList, KV: KVLiteral, Origin: at("find")}
 	p := Plan{
-		Reads:    []Read{{Path: "b/data/y", Origin: at("one")}, {Path: list, Op: OpList, KV: KVLiteral, Origin: at("two")}, {Path: list, Op: OpList, KV: KVLiteral, Origin: at("three")}},
-		Sets:     []FileSet{{Bundle: &Bundle{Parts: []Part{{Find: &Find{List: list, Read: "a/data/x"}, Origin: at("two")}}}}},
-		Computed: []Origin{at("two"), at("four")},
+		Reads:    []Read{list, {Path: "secret/metadata/b", Op: OpList, KV: KVLiteral, Origin: at("other")}},
+		Sets:     []FileSet{{Bundle: &Bundle{Parts: []Part{{Find: find, Origin: at("find")}}}}},
+		Computed: []Origin{at("find"), at("template")},
 	}
 	p.Login.Method = Set("none", Origin{})
-	var out strings.Builder
-	if err := Policy(&out, p); err != nil {
-		t.Fatal(err)
+	want := []string{
+		`path "secret/metadata/a/*" { capabilities = ["list"] }`,
+		`path "secret/metadata/b" { capabilities = ["list"] }`,
+		`path "secret/data/a/*" { capabilities = ["read"] }`,
 	}
-	const want = `# The smallest policy for what secretboot is to do.
-
-# one
-path "b/data/y" { capabilities = ["read"] }
-
-# two
-# three
-path "a/metadata/x/*" { capabilities = ["list"] }
-
-# two
-path "a/data/x/*" { capabilities = ["read"] }
-
-# Not known before it runs, and so not here: the paths that are computed at four.
-`
-	if out.String() != want {
-		t.Errorf("got\n%s", &out)
+	if got := lines(t, p); !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	var text strings.Builder
+	if err := Policy(&text, p); err != nil || strings.Contains(text.String(), "computed at find") || !strings.Contains(text.String(), "computed at template") {
+		t.Errorf("%v\n%s", err, &text)
+	}
+	find.Flat = true
+	if got := lines(t, p); got[0] != `path "secret/metadata/a" { capabilities = ["list"] }` {
+		t.Errorf("flat: %q", got)
 	}
 }
