@@ -34,11 +34,11 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	for _, v := range unknown {
 		a.logger().Warn("unknown variable", slog.String("name", v.name), slog.String("did_you_mean", v.meant))
 	}
-	client, _, err := declare.Environment{}.Declare(in)
-	ps.Add(err)
+	client, _, clientErr := declare.Environment{}.Declare(in)
 	asked, high := fronts(flags, env), plan.Overlay(client, plan.Overlay(env.plan, flags.plan))
 	low, err := a.fromFiles(in, asked, high)
 	ps.Add(err)
+	ps.Add(clientErr) // problems come in the order of the declarations, files first
 	references, err := a.references(in, asked, low)
 	ps.Add(err)
 	mid := plan.Overlay(client, references)
