@@ -54,6 +54,9 @@ func DefaultMode(group string) fs.FileMode {
 	return 0o400
 }
 
+// IsWide reports whether a mode lets others in, or the group do more than read.
+func IsWide(m fs.FileMode) bool { return m&0o037 != 0 }
+
 // FileSet is one declaration that gives many files: one per field of a secret,
 // or one per key of a bundle.
 type FileSet struct {
