@@ -1,0 +1,241 @@
+package mask
+
+import "slices"
+
+// automaton finds every occurrence of its patterns in one pass (Aho and Corasick
+// 1975). It is not changed after it was built, but by wipe.
+//
+// The states are the starts of patterns. They are numbered in the order of the
+// sorted patterns, so that the state one byte on is nearly always the next one,
+// and a pattern is a run in memory. The few other ways on, where patterns part,
+// are in a hash table. That makes 16 bytes for a state; a table of all bytes for
+// all states would take 1,024 and be slower, for it fits in no cache.
+type automaton struct {
+	filter
+	nodes   []node
+	root    [256]uint32
+	forks   forks
+	accepts []accept // by number; 0 is none
+	names   []string
+	longest int
+}
+
+// node is a state.
+type node struct {
+	fail  uint32 // the state of the longest proper end that is a state too
+	match uint32 // the number of the longest pattern that ends here, or 0
+	depth uint32 // the length of the start that it stands for
+	next  byte   // leads to the next state, if chain is set
+	flags byte
+}
+
+const (
+	chain = 1 << iota // the next state is one byte on
+	fork              // there are more, in the table
+)
+
+// accept is a pattern that was found.
+type accept struct {
+	length int
+	next   uint32 // the number of the longest pattern that is an end of this one, or 0
+	owners []owner
+}
+
+// build makes the automaton of patterns that are sorted and all different.
+func build(patterns []pattern, names []string) *automaton {
+	total, longest := 1, 0
+	for _, p := range patterns {
+		total += len(p.text)
+		longest = max(longest, len(p.text))
+	}
+	a := &automaton{
+		filter:  newFilter(patterns),
+		nodes:   make([]node, 1, total),
+		accepts: make([]accept, 1, 1+len(patterns)),
+		forks:   newForks(len(patterns)),
+		names:   names,
+		longest: longest,
+	}
+	path := make([]uint32, 1, longest+1) // the states of the pattern before
+	var before []byte
+	for _, p := range patterns {
+		path = a.insert(path[:sharedStart(before, p.text)+1], p.text)
+		before = p.text
+		a.accepts = append(a.accepts, accept{length: len(p.text), owners: p.owners})
+		a.nodes[path[len(path)-1]].match = uint32(len(a.accepts) - 1)
+	}
+	a.nodes = slices.Clip(a.nodes)
+	a.link()
+	return a
+}
+
+// sharedStart is the length of what two texts begin with alike.
+func sharedStart(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// insert adds the states of text behind those of path, which it begins with.
+func (a *automaton) insert(path []uint32, text []byte) []uint32 {
+	for _, c := range text[len(path)-1:] {
+		from := path[len(path)-1]
+		to := uint32(len(a.nodes))
+		n := &a.nodes[from]
+		switch {
+		case from == 0:
+			a.root[c] = to
+		case from+1 == to:
+			n.next, n.flags = c, n.flags|chain
+		default:
+			n.flags |= fork
+			a.forks.put(from, c, to)
+		}
+		a.nodes = append(a.nodes, node{depth: uint32(len(path))})
+		path = append(path, to)
+	}
+	return path
+}
+
+// link sets fail and match of all states, the shallow ones first: those of a
+// state follow from those of the state before it.
+func (a *automaton) link() {
+	edges := a.edges()
+	for _, e := range edges {
+		n := &a.nodes[e.to]
+		if e.from != 0 {
+			n.fail = a.step(a.nodes[e.from].fail, e.by)
+		}
+		shorter := a.nodes[n.fail].match
+		if n.match == 0 {
+			n.match = shorter
+		} else {
+			a.accepts[n.match].next = shorter
+		}
+	}
+	clear(edges) // they spell the patterns
+}
+
+type edge struct {
+	from, to uint32
+	by       byte
+}
+
+// edges lists the ways between states by depth.
+func (a *automaton) edges() []edge {
+	counts := make([]int, a.longest+2)
+	for _, n := range a.nodes[1:] {
+		counts[n.depth+1]++
+	}
+	for i := 1; i < len(counts); i++ {
+		counts[i] += counts[i-1]
+	}
+	sorted := make([]edge, len(a.nodes)-1)
+	put := func(e edge) {
+		depth := a.nodes[e.to].depth
+		sorted[counts[depth]] = e
+		counts[depth]++
+	}
+	for c, to := range a.root {
+		if to != 0 {
+			put(edge{0, to, byte(c)})
+		}
+	}
+	for i, n := range a.nodes {
+		if n.flags&chain != 0 {
+			put(edge{uint32(i), uint32(i) + 1, n.next})
+		}
+	}
+	a.forks.each(put)
+	return sorted
+}
+
+// step gives the state after one more byte.
+func (a *automaton) step(s uint32, c byte) uint32 {
+	for s != 0 {
+		n := &a.nodes[s]
+		if n.next == c && n.flags&chain != 0 {
+			return s + 1
+		}
+		if n.flags&fork != 0 {
+			if to := a.forks.get(s, c); to != 0 {
+				return to
+			}
+		}
+		s = n.fail
+	}
+	return a.root[c]
+}
+
+// find goes on in b at i, in state s, to the end of the next occurrence, or of b.
+// It returns that place and the state there. The bytes that s stands for must be
+// in b before i.
+func (a *automaton) find(b []byte, i int, s uint32) (int, uint32) {
+	start := i - int(a.nodes[s].depth) // of the longest live start of a pattern
+	for i < len(b) {
+		if i-start < gram && len(b)-start >= a.window() {
+			if from := a.skip(b, start); from > start {
+				start, i, s = from, from, 0
+			}
+		}
+		// On, until that start has come to nothing and what lives is short again.
+		for i < len(b) {
+			s = a.step(s, b[i])
+			i++
+			n := &a.nodes[s]
+			if n.match != 0 {
+				return i, s
+			}
+			if now := i - int(n.depth); now > start {
+				start = now
+				if n.depth < gram {
+					break
+				}
+			}
+		}
+	}
+	return i, s
+}
+
+// wipe overwrites the text of the patterns.
+func (a *automaton) wipe() {
+	clear(a.nodes)
+	clear(a.forks.slots)
+	clear(a.root[:])
+	clear(a.near)
+	clear(a.heads)
+}
+
+// forks maps a state and a byte to a state.
+type forks struct {
+	slots []edge // with to 0 where it is free
+}
+
+func newForks(n int) forks {
+	size := 4
+	for size < 2*n {
+		size *= 2
+	}
+	return forks{make([]edge, size)}
+}
+
+func (f *forks) slot(from uint32, by byte) int {
+	i := int((from*31+uint32(by))*0x9E3779B1>>4) & (len(f.slots) - 1)
+	for f.slots[i].to != 0 && (f.slots[i].from != from || f.slots[i].by != by) {
+		i = (i + 1) & (len(f.slots) - 1)
+	}
+	return i
+}
+
+func (f *forks) put(from uint32, by byte, to uint32) { f.slots[f.slot(from, by)] = edge{from, to, by} }
+func (f *forks) get(from uint32, by byte) uint32     { return f.slots[f.slot(from, by)].to }
+
+func (f *forks) each(do func(edge)) {
+	for _, e := range f.slots {
+		if e.to != 0 {
+			do(e)
+		}
+	}
+}
