@@ -25,14 +25,11 @@ type node struct {
 	fail  uint32 // the state of the longest proper end that is a state too
 	match uint32 // the number of the longest pattern that ends here, or 0
 	depth uint32 // the length of the start that it stands for
-	next  byte   // leads to the next state, if chain is set
-	flags byte
+	next  uint16 // the byte that leads to the next state, or none
+	fork  bool   // other bytes lead on too
 }
 
-const (
-	chain = 1 << iota // the next state is one byte on
-	fork              // there are more, in the table
-)
+const none = 1 << 8
 
 // accept is a pattern that was found.
 type accept struct {
@@ -88,13 +85,16 @@ func (a *automaton) insert(path []uint32, text []byte) []uint32 {
 		case from == 0:
 			a.root[c] = to
 		case from+1 == to:
-			n.next, n.flags = c, n.flags|chain
+			n.next = uint16(c)
 		default:
-			n.flags |= fork
+			n.fork = true
 			a.forks.put(from, c, to)
 		}
-		a.nodes = append(a.nodes, node{depth: uint32(len(path))})
+		a.nodes = append(a.nodes, node{depth: uint32(len(path)), next: none})
 		path = append(path, to)
+		if len(path) == gram+1 {
+			a.begin(text, to)
+		}
 	}
 	return path
 }
@@ -144,8 +144,8 @@ func (a *automaton) edges() []edge {
 		}
 	}
 	for i, n := range a.nodes {
-		if n.flags&chain != 0 {
-			put(edge{uint32(i), uint32(i) + 1, n.next})
+		if i > 0 && n.next != none {
+			put(edge{uint32(i), uint32(i) + 1, byte(n.next)})
 		}
 	}
 	a.forks.each(put)
@@ -156,10 +156,10 @@ func (a *automaton) edges() []edge {
 func (a *automaton) step(s uint32, c byte) uint32 {
 	for s != 0 {
 		n := &a.nodes[s]
-		if n.next == c && n.flags&chain != 0 {
+		if n.next == uint16(c) {
 			return s + 1
 		}
-		if n.flags&fork != 0 {
+		if n.fork {
 			if to := a.forks.get(s, c); to != 0 {
 				return to
 			}
@@ -173,27 +173,60 @@ func (a *automaton) step(s uint32, c byte) uint32 {
 // It returns that place and the state there. The bytes that s stands for must be
 // in b before i.
 func (a *automaton) find(b []byte, i int, s uint32) (int, uint32) {
-	start := i - int(a.nodes[s].depth) // of the longest live start of a pattern
 	for i < len(b) {
-		if i-start < gram && len(b)-start >= a.window() {
-			if from := a.skip(b, start); from > start {
-				start, i, s = from, from, 0
+		if depth := int(a.nodes[s].depth); depth < gram {
+			if len(b)-(i-depth) < a.window() {
+				return a.crawl(b, i, s)
 			}
-		}
-		// On, until that start has come to nothing and what lives is short again.
-		for i < len(b) {
-			s = a.step(s, b[i])
-			i++
-			n := &a.nodes[s]
-			if n.match != 0 {
+			if i, s = a.skip(b, i-depth); s == 0 {
+				continue
+			}
+			if a.nodes[s].match != 0 {
 				return i, s
 			}
-			if now := i - int(n.depth); now > start {
-				start = now
-				if n.depth < gram {
+		}
+		var found bool
+		if i, s, found = a.walk(b, i, s); found {
+			return i, s
+		}
+	}
+	return i, s
+}
+
+// walk goes on until an occurrence ends, or what lives is short again.
+func (a *automaton) walk(b []byte, i int, s uint32) (int, uint32, bool) {
+	nodes := a.nodes
+	for i < len(b) {
+		n := &nodes[s]
+		to := s + 1
+		if n.next != uint16(b[i]) {
+			to = 0
+			if n.fork {
+				to = a.forks.get(s, b[i])
+			}
+			if to == 0 {
+				if s = n.fail; nodes[s].depth < gram {
 					break
 				}
+				continue
 			}
+		}
+		s = to
+		i++
+		if nodes[s].match != 0 {
+			return i, s, true
+		}
+	}
+	return i, s, false
+}
+
+// crawl does without skip, for the last few bytes.
+func (a *automaton) crawl(b []byte, i int, s uint32) (int, uint32) {
+	for i < len(b) {
+		s = a.step(s, b[i])
+		i++
+		if a.nodes[s].match != 0 {
+			break
 		}
 	}
 	return i, s
@@ -204,8 +237,7 @@ func (a *automaton) wipe() {
 	clear(a.nodes)
 	clear(a.forks.slots)
 	clear(a.root[:])
-	clear(a.near)
-	clear(a.heads)
+	a.filter.wipe()
 }
 
 // forks maps a state and a byte to a state.
