@@ -33,7 +33,7 @@ const none = 1 << 8
 
 // accept is a pattern that was found.
 type accept struct {
-	length int
+	length int64
 	next   uint32 // the number of the longest pattern that is an end of this one, or 0
 	owners []owner
 }
@@ -58,7 +58,7 @@ func build(patterns []pattern, names []string) *automaton {
 	for _, p := range patterns {
 		path = a.insert(path[:sharedStart(before, p.text)+1], p.text)
 		before = p.text
-		a.accepts = append(a.accepts, accept{length: len(p.text), owners: p.owners})
+		a.accepts = append(a.accepts, accept{length: int64(len(p.text)), owners: p.owners})
 		a.nodes[path[len(path)-1]].match = uint32(len(a.accepts) - 1)
 	}
 	a.nodes = slices.Clip(a.nodes)

@@ -62,7 +62,8 @@ func appendReplaced(dst, value []byte, old byte, text string) []byte {
 // jsonForm is one way to write the inside of a JSON string. What is not UTF-8
 // passes as it is.
 type jsonForm struct {
-	html  bool // < > & and the line separators by number, as Go does
+	html  bool // < > & by number, as Go does
+	lines bool // the line separators of Unicode too, as Go always does
 	gson  bool // = and ' too, as Gson does
 	slash bool // \/
 	ascii bool // what is not ASCII by number
@@ -87,8 +88,12 @@ func (f jsonForm) appendRune(dst []byte, r rune, raw []byte) []byte {
 		if f.slash {
 			return append(dst, '\\', '/')
 		}
-	case '<', '>', '&', 0x2028, 0x2029:
+	case '<', '>', '&':
 		if f.html {
+			return appendUnicode(dst, r)
+		}
+	case 0x2028, 0x2029:
+		if f.lines {
 			return appendUnicode(dst, r)
 		}
 	case '=', '\'':

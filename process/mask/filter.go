@@ -35,6 +35,10 @@ func newFilter(patterns []pattern) filter {
 		shortest = min(shortest, len(p.text))
 	}
 	stride := shortest - gram + 1
+	slots := 16
+	for slots < 2*len(patterns) {
+		slots *= 2
+	}
 	bits := uint(10)
 	for bits < 20 && 1<<bits < 12*stride*len(patterns) {
 		bits++
@@ -44,7 +48,7 @@ func newFilter(patterns []pattern) filter {
 		shift:  32 - bits,
 		near:   make([]uint64, 1<<bits/64),
 		first:  make([]uint64, 1<<bits/64),
-		starts: make([]start, 1<<bits/16),
+		starts: make([]start, slots),
 	}
 	for _, p := range patterns {
 		for i := range stride {

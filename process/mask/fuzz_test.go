@@ -62,6 +62,7 @@ func TestEverySplit(t *testing.T) {
 				t.Fatalf("text %d cut at %d:\n got %q\nwant %q", i, cut, got, want)
 			}
 		}
+		checkAdd(t, r, list, text)
 		if got := masked(t, set, bytewise(text)...); got != string(want) {
 			t.Fatalf("text %d byte by byte:\n got %q\nwant %q", i, got, want)
 		}
@@ -104,7 +105,28 @@ func FuzzMask(f *testing.F) {
 			}
 		}
 		checkHits(t, set, whole)
+		checkAdd(t, r, secrets(strings.Split(values, "\x00")...), whole)
 	})
+}
+
+// checkAdd adds half of the secrets in the middle of the text. They count from
+// what is held back then; the others count everywhere.
+func checkAdd(t *testing.T, r *rand.Rand, list []Secret, text []byte) {
+	t.Helper()
+	half, at := len(list)/2, r.IntN(len(text)+1)
+	set, _ := New(Options{Min: gram}, list[:half]...)
+	var out bytes.Buffer
+	w := set.Writer(&out, func(Hit) {})
+	w.Write(text[:at])
+	covered := make([]bool, len(text))
+	cover(covered, set, text)
+	set.Add(list[half:]...)
+	cover(covered[w.base:], set, text[w.base:])
+	w.Write(text[at:])
+	w.Close()
+	if want := withMarks(covered, set.mark, text); !bytes.Equal(out.Bytes(), want) {
+		t.Fatalf("added at %d, %d held back:\n got %q\nwant %q", at, at-int(w.base), out.Bytes(), want)
+	}
 }
 
 // cut cuts at random, into parts of at most width+1 bytes.

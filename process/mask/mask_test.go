@@ -2,6 +2,7 @@ package mask
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -160,5 +161,23 @@ func TestWipe(t *testing.T) {
 	set.Add(secrets("correct horse")...)
 	if got := masked(t, set, []byte("correct horse")); got != "***" {
 		t.Errorf("added again: %q", got)
+	}
+}
+
+// More patterns than the filter's tables have room for.
+func TestManyPatterns(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	values := make([]string, 70_000)
+	for i := range values {
+		values[i] = string(binaryText(r, 8))
+	}
+	set := literals(values...)
+	var text, want []byte
+	for i := range 1000 {
+		text = append(append(text, "<"...), values[i*70]...)
+		want = append(want, "<***"...)
+	}
+	if got := masked(t, set, text); got != string(want) {
+		t.Errorf("got %d bytes, want %d", len(got), len(want))
 	}
 }

@@ -10,6 +10,12 @@ import (
 // oracle masks a whole text the slow and obvious way.
 func oracle(s *Set, text []byte) []byte {
 	covered := make([]bool, len(text))
+	cover(covered, s, text)
+	return withMarks(covered, s.mark, text)
+}
+
+// cover notes the bytes that belong to an occurrence of any pattern.
+func cover(covered []bool, s *Set, text []byte) {
 	for _, p := range s.patterns {
 		for at := 0; ; at++ {
 			i := bytes.Index(text[at:], p.text)
@@ -22,12 +28,15 @@ func oracle(s *Set, text []byte) []byte {
 			}
 		}
 	}
+}
+
+func withMarks(covered []bool, mark string, text []byte) []byte {
 	var out []byte
 	for i, c := range text {
 		if !covered[i] {
 			out = append(out, c)
 		} else if i == 0 || !covered[i-1] {
-			out = append(out, s.mark...)
+			out = append(out, mark...)
 		}
 	}
 	return out

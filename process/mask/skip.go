@@ -1,9 +1,6 @@
 package mask
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // The sizes above which forms are left out: an automaton needs 16 bytes for each
 // byte of each form, and the encoded forms together are 20 times the value.
@@ -36,12 +33,23 @@ func common(text []byte) bool {
 		digits = digits && '0' <= c && c <= '9'
 		same = same && c == text[0]
 	}
-	return same || digits && len(text) <= 8 || len(text) <= len("administrator") && word(strings.ToLower(string(text)))
+	return same || digits && len(text) <= 8 || word(text)
 }
 
-// word is a list of values that stand in configurations where a secret could.
-func word(text string) bool {
-	switch text {
+// word reports whether the text is, in any case, a value that stands in
+// configurations where a secret could.
+func word(text []byte) bool {
+	var lower [16]byte
+	if len(text) > len(lower) {
+		return false
+	}
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	switch string(lower[:len(text)]) {
 	case "true", "false", "null", "none", "nil", "undefined", "unknown", "empty", "default",
 		"enabled", "disabled", "admin", "administrator", "root", "user", "username", "guest", "nobody",
 		"password", "passwd", "secret", "secrets", "token", "changeme", "change-me", "example", "sample", "string",

@@ -125,19 +125,22 @@ func (g *generator) url(value []byte) {
 func (g *generator) json(value []byte) {
 	for _, f := range []jsonForm{
 		{},
-		{html: true},
+		{lines: true},
+		{html: true, lines: true},
 		{slash: true},
-		{html: true, slash: true},
+		{slash: true, lines: true},
+		{slash: true, ascii: true},
 		{ascii: true},
-		{ascii: true, slash: true},
 		{ascii: true, html: true},
-		{html: true, gson: true},
+		{html: true, gson: true, lines: true},
 	} {
 		g.add("json", f.append(g.scratch, value))
 	}
 	// A log in JSON that quotes JSON.
-	once := jsonForm{}.append(g.scratch, value)
-	g.add("json", jsonForm{}.append(g.scratch[len(once):len(once)], once))
+	for _, f := range []jsonForm{{}, {lines: true}, {html: true, lines: true}} {
+		once := f.append(g.scratch, value)
+		g.add("json", f.append(g.scratch[len(once):len(once)], once))
+	}
 }
 
 func (g *generator) xml(value []byte) {

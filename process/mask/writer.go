@@ -23,18 +23,18 @@ type Writer struct {
 	// held back, and base is the place of its first byte.
 	buf     []byte
 	head    int
-	base    int
+	base    int64
 	spans   []span // what is to be masked in it: in order, apart from each other
-	covered int    // the end of what the last mark stands for; -1 before there is one
+	covered int64  // the end of what the last mark stands for; -1 before there is one
 	out     []byte
 
-	reported []int // by secret: the end of its last occurrence; -1 before there is one
-	lineAt   int   // a place,
-	line     int   // and its line
+	reported []int64 // by secret: the end of its last occurrence; -1 before there is one
+	lineAt   int64   // a place,
+	line     int     // and its line
 }
 
 // span is a part of the stream, without the byte at its end.
-type span struct{ start, end int }
+type span struct{ start, end int64 }
 
 // Writer returns a Writer to dst. found, which may be nil, is called for every
 // occurrence of a secret, before anything of it is passed on; for occurrences of
@@ -66,7 +66,7 @@ func (w *Writer) Close() error {
 	}
 	w.follow()
 	if w.err == nil {
-		w.release(w.base + len(w.buf) - w.head)
+		w.release(len(w.buf) - w.head)
 	}
 	err := w.err
 	w.err = io.ErrClosedPipe
@@ -82,20 +82,20 @@ func (w *Writer) feed(p []byte) {
 	from := len(w.buf)
 	w.buf = append(w.buf, p...)
 	w.examine(from)
-	w.release(w.base + len(w.buf) - w.head - int(w.auto.nodes[w.state].depth))
+	w.release(len(w.buf) - w.head - int(w.auto.nodes[w.state].depth))
 }
 
 // follow changes to the set's newest automaton, and looks again at what is held
 // back.
 func (w *Writer) follow() {
 	newest := w.set.current.Load()
+	for len(w.reported) < len(newest.names) {
+		w.reported = append(w.reported, -1)
+	}
 	if w.auto != newest {
 		w.auto, w.state = newest, 0
 		w.spans = w.spans[:0]
 		w.examine(w.head)
-	}
-	for len(w.reported) < len(w.auto.names) {
-		w.reported = append(w.reported, -1)
 	}
 }
 
@@ -121,13 +121,13 @@ func (w *Writer) examine(from int) {
 	for from < len(w.buf) {
 		from, w.state = w.auto.find(w.buf, from, w.state)
 		if match := w.auto.nodes[w.state].match; match != 0 {
-			w.mark(w.base+from-w.head, match)
+			w.mark(w.base+int64(from-w.head), match)
 		}
 	}
 }
 
 // mark notes that a pattern, and with it those that are ends of it, ends at end.
-func (w *Writer) mark(end int, match uint32) {
+func (w *Writer) mark(end int64, match uint32) {
 	s := span{end - w.auto.accepts[match].length, end}
 	for n := len(w.spans); n > 0 && w.spans[n-1].end >= s.start; n-- {
 		s.start = min(s.start, w.spans[n-1].start)
@@ -141,18 +141,19 @@ func (w *Writer) mark(end int, match uint32) {
 	}
 }
 
-func (w *Writer) report(o owner, start, end int) {
+func (w *Writer) report(o owner, start, end int64) {
 	if start > w.reported[o.secret] {
-		w.found(Hit{Name: w.auto.names[o.secret], Kind: o.kind, Offset: int64(start), Line: w.lineOf(start)})
+		w.found(Hit{Name: w.auto.names[o.secret], Kind: o.kind, Offset: start, Line: w.lineOf(start)})
 	}
 	w.reported[o.secret] = max(w.reported[o.secret], end)
 }
 
 // lineOf gives the line of a place that is not before base. It counts from the
 // last one that was asked for, in either direction.
-func (w *Writer) lineOf(place int) int {
-	in := func(from, to int) int {
-		return bytes.Count(w.buf[w.head+from-w.base:w.head+to-w.base], []byte{'\n'})
+func (w *Writer) lineOf(place int64) int {
+	held := w.buf[w.head:]
+	in := func(from, to int64) int {
+		return bytes.Count(held[from-w.base:to-w.base], []byte{'\n'})
 	}
 	if place >= w.lineAt {
 		w.line += in(w.lineAt, place)
@@ -163,16 +164,17 @@ func (w *Writer) lineOf(place int) int {
 	return w.line
 }
 
-// release passes on what is before end, which no later occurrence can reach. A
-// mark is written as soon as its beginning is certain; what then turns out to
-// belong to it is only left out.
-func (w *Writer) release(end int) {
+// release passes on n bytes of what is held back, which no later occurrence can
+// reach. A mark is written as soon as its beginning is certain; what then turns
+// out to belong to it is only left out.
+func (w *Writer) release(n int) {
+	end := w.base + int64(n)
 	if w.found != nil && w.lineAt < end {
 		w.lineOf(end)
 	}
 	held := w.buf[w.head:]
 	if len(w.spans) == 0 && w.covered <= w.base {
-		w.send(held[:end-w.base])
+		w.send(held[:n])
 	} else {
 		w.out = w.out[:0]
 		at, spans := w.base, w.spans
@@ -188,12 +190,12 @@ func (w *Writer) release(end int) {
 		w.spans = slices.Delete(w.spans, 0, len(w.spans)-len(spans))
 		w.send(w.out)
 	}
-	w.head += end - w.base
+	w.head += n
 	w.base = end
 }
 
 // appendFrom appends b[from:to], which may be nothing.
-func appendFrom(dst, b []byte, from, to int) []byte {
+func appendFrom(dst, b []byte, from, to int64) []byte {
 	if from >= to {
 		return dst
 	}
