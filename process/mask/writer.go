@@ -14,7 +14,9 @@ type Writer struct {
 	set   *Set
 	dst   io.Writer
 	found func(Hit)
-	err   error
+
+	err    error // for every Write from now on
+	closed bool
 
 	auto  *automaton
 	state uint32
@@ -61,9 +63,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 // secret. It overwrites the buffers and does not close the destination. After it
 // every Write fails.
 func (w *Writer) Close() error {
-	if w.err == io.ErrClosedPipe {
+	if w.closed {
 		return nil
 	}
+	w.closed = true
 	w.follow()
 	if w.err == nil {
 		w.release(len(w.buf) - w.head)
