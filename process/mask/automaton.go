@@ -1,6 +1,9 @@
 package mask
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // automaton finds every occurrence of its patterns in one pass (Aho and Corasick
 // 1975). It is not changed after it was built, but by wipe.
@@ -40,28 +43,29 @@ type accept struct {
 
 // build makes the automaton of patterns that are sorted and all different.
 func build(patterns []pattern, names []string) *automaton {
-	total, longest := 1, 0
+	states, longest := 1, 0
+	var before []byte
 	for _, p := range patterns {
-		total += len(p.text)
+		states += len(p.text) - sharedStart(before, p.text)
 		longest = max(longest, len(p.text))
+		before = p.text
 	}
 	a := &automaton{
 		filter:  newFilter(patterns),
-		nodes:   make([]node, 1, total),
+		nodes:   make([]node, 1, states),
 		accepts: make([]accept, 1, 1+len(patterns)),
 		forks:   newForks(len(patterns)),
 		names:   names,
 		longest: longest,
 	}
 	path := make([]uint32, 1, longest+1) // the states of the pattern before
-	var before []byte
+	before = nil
 	for _, p := range patterns {
 		path = a.insert(path[:sharedStart(before, p.text)+1], p.text)
 		before = p.text
 		a.accepts = append(a.accepts, accept{length: int64(len(p.text)), owners: p.owners})
 		a.nodes[path[len(path)-1]].match = uint32(len(a.accepts) - 1)
 	}
-	a.nodes = slices.Clip(a.nodes)
 	a.link()
 	return a
 }
@@ -99,57 +103,53 @@ func (a *automaton) insert(path []uint32, text []byte) []uint32 {
 	return path
 }
 
-// link sets fail and match of all states, the shallow ones first: those of a
-// state follow from those of the state before it.
+// link sets fail and match of all states, level by level: those of a state follow
+// from those of shallower ones.
 func (a *automaton) link() {
-	edges := a.edges()
-	for _, e := range edges {
-		n := &a.nodes[e.to]
-		if e.from != 0 {
-			n.fail = a.step(a.nodes[e.from].fail, e.by)
-		}
-		shorter := a.nodes[n.fail].match
-		if n.match == 0 {
-			n.match = shorter
-		} else {
-			a.accepts[n.match].next = shorter
+	var level, next []edge
+	for c, to := range a.root {
+		if to != 0 {
+			level = append(level, edge{0, to, byte(c)})
 		}
 	}
-	clear(edges) // they spell the patterns
+	forks := a.forks.list()
+	slices.SortFunc(forks, func(x, y edge) int { return cmp.Compare(a.nodes[x.to].depth, a.nodes[y.to].depth) })
+	left := forks
+	for depth := uint32(1); len(level) > 0; depth++ {
+		next = next[:0]
+		for _, e := range level {
+			a.linkState(e)
+			if n := &a.nodes[e.to]; n.next != none {
+				next = append(next, edge{e.to, e.to + 1, byte(n.next)})
+			}
+		}
+		for len(left) > 0 && a.nodes[left[0].to].depth == depth+1 {
+			next = append(next, left[0])
+			left = left[1:]
+		}
+		level, next = next, level
+	}
+	for _, spelled := range [][]edge{level[:cap(level)], next[:cap(next)], forks} {
+		clear(spelled)
+	}
+}
+
+func (a *automaton) linkState(e edge) {
+	n := &a.nodes[e.to]
+	if e.from != 0 {
+		n.fail = a.step(a.nodes[e.from].fail, e.by)
+	}
+	shorter := a.nodes[n.fail].match
+	if n.match == 0 {
+		n.match = shorter
+	} else {
+		a.accepts[n.match].next = shorter
+	}
 }
 
 type edge struct {
 	from, to uint32
 	by       byte
-}
-
-// edges lists the ways between states by depth.
-func (a *automaton) edges() []edge {
-	counts := make([]int, a.longest+2)
-	for _, n := range a.nodes[1:] {
-		counts[n.depth+1]++
-	}
-	for i := 1; i < len(counts); i++ {
-		counts[i] += counts[i-1]
-	}
-	sorted := make([]edge, len(a.nodes)-1)
-	put := func(e edge) {
-		depth := a.nodes[e.to].depth
-		sorted[counts[depth]] = e
-		counts[depth]++
-	}
-	for c, to := range a.root {
-		if to != 0 {
-			put(edge{0, to, byte(c)})
-		}
-	}
-	for i, n := range a.nodes {
-		if i > 0 && n.next != none {
-			put(edge{uint32(i), uint32(i) + 1, byte(n.next)})
-		}
-	}
-	a.forks.each(put)
-	return sorted
 }
 
 // step gives the state after one more byte.
@@ -264,10 +264,6 @@ func (f *forks) slot(from uint32, by byte) int {
 func (f *forks) put(from uint32, by byte, to uint32) { f.slots[f.slot(from, by)] = edge{from, to, by} }
 func (f *forks) get(from uint32, by byte) uint32     { return f.slots[f.slot(from, by)].to }
 
-func (f *forks) each(do func(edge)) {
-	for _, e := range f.slots {
-		if e.to != 0 {
-			do(e)
-		}
-	}
+func (f *forks) list() []edge {
+	return slices.DeleteFunc(slices.Clone(f.slots), func(e edge) bool { return e.to == 0 })
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -163,10 +164,30 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// benchKeys are private keys of 1,700 bytes in PEM.
+func benchKeys(n int) []Secret {
+	r := rand.New(rand.NewPCG(100, uint64(n)))
+	var list []Secret
+	for i := range n {
+		block := &pem.Block{Type: "PRIVATE KEY", Bytes: binaryText(r, 1217)}
+		list = append(list, Secret{fmt.Sprintf("secret/tls/%d#key", i), pem.EncodeToMemory(block)})
+	}
+	return list
+}
+
 func BenchmarkBuild(b *testing.B) {
-	for _, n := range []int{1, 100, 1000} {
-		list := benchSecrets(n)
-		b.Run(fmt.Sprintf("secrets=%d", n), func(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		list []Secret
+	}{
+		{"secrets=1", benchSecrets(1)},
+		{"secrets=100", benchSecrets(100)},
+		{"secrets=1000", benchSecrets(1000)},
+		{"keys=10", benchKeys(10)},
+		{"keys=100", benchKeys(100)},
+	} {
+		list := c.list
+		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			var set *Set
 			before := cpuTime(b)

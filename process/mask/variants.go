@@ -6,8 +6,14 @@ import (
 	"encoding/hex"
 )
 
-// The shortest line of a multi-line value that is looked for by itself.
-const lineMin = 8
+const (
+	// The shortest line of a multi-line value that is looked for by itself.
+	lineMin = 8
+
+	// Longer values are keys and documents, of which each form takes memory; of
+	// these only the usual URL encodings are looked for.
+	usualMax = 1024
+)
 
 // generator makes the patterns of secrets. Each form is made in scratch, which is
 // never grown while it holds something and is overwritten afterwards, so that no
@@ -112,6 +118,9 @@ func (g *generator) url(value []byte) {
 		"-_.~$&+,;=",     // the password in a URL, by Go
 		"-_.~!'()*$&,;=", // the same by RFC 3986, without the plus
 		"-_.~!'()*$&+,;=:@/?#",
+	}
+	if len(value) > usualMax {
+		keeps = keeps[:3]
 	}
 	for _, keep := range keeps {
 		for _, digits := range []string{"0123456789ABCDEF", "0123456789abcdef"} {
