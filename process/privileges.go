@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"syscall"
 
@@ -210,18 +209,6 @@ func (p Privileges) As(f func() error) error {
 		}
 		return f()
 	})
-}
-
-// onThread runs f on a thread that serves nobody afterwards: a goroutine that
-// ends while it is locked takes its thread along. New threads do not
-// descend from one that is locked, so none inherits what f did to its own.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- f()
-	}()
-	return <-done
 }
 
 // ownOutput gives the pipes among the standard descriptors to the user, or it

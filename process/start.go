@@ -43,14 +43,13 @@ func (s Spec) fork(attr *syscall.ProcAttr, ended <-chan struct{}) (pid int, err 
 		return pid, err
 	}
 	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	aside(func() {
 		failed := confined()
 		started <- failed
 		if failed == nil {
 			<-ended
 		}
-	}()
+	})
 	err = <-started
 	return pid, err
 }
