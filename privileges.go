@@ -164,6 +164,14 @@ func (t *target) lookupForSink(lookup func(string) (string, bool)) func(string) 
 	}
 }
 
+// group is that of the command's user, when that is another than we; 0 is none.
+func (t *target) group() int {
+	if t == nil || !t.other() {
+		return 0
+	}
+	return int(t.privileges.User.GID)
+}
+
 // forget takes our credentials out of our own environment as /proc shows it. We
 // go on with copies, in memory that nobody else may read.
 func (a *app) forget(p plan.Plan) {

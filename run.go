@@ -274,7 +274,7 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 		})
 	}
 	if len(p.Files)+len(p.Sets) > 0 {
-		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, t.lookupForSink(a.lookup), log) }
+		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, t, log) }
 	}
 	return d
 }
@@ -295,22 +295,22 @@ func removeFile(name string) error {
 
 // openSink opens the folder that was asked for, or chooses one, and those that
 // absolute paths need.
-func (a *app) openSink(p plan.Plan, private bool, lookup func(string) (string, bool), log *slog.Logger) (bootstrap.Sink, error) {
+func (a *app) openSink(p plan.Plan, private bool, t *target, log *slog.Logger) (bootstrap.Sink, error) {
 	s := p.Sink
 	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
 	own := s.Mount.Or(plan.MountShared) == plan.MountPrivate
 	if !s.Dir.IsSet && (own || volume.NeedsDir(p.Files, p.Sets)) {
 		var err error
 		if own {
-			o, err = volume.ChoosePrivate(lookup)
+			o, err = volume.ChoosePrivate(t.lookupForSink(a.lookup))
 		} else {
-			o, err = volume.Choose(lookup, private, log)
+			o, err = volume.Choose(t.lookupForSink(a.lookup), private, log)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	o.AllowDisk, o.Log = s.AllowDisk.Or(false), log
+	o.AllowDisk, o.Group, o.Log = s.AllowDisk.Or(false), t.group(), log
 	if own {
 		o.MountSize = s.MountSize.Or(plan.DefaultMountSize)
 	}

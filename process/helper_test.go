@@ -38,7 +38,7 @@ const patience = 10 * time.Second
 func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
-		"confined": confined, "allowed": allowed, "twice": twice,
+		"confined": confined, "allowed": allowed, "twice": twice, "reader": reader,
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
 		if os.Getenv(envCore) == "" {

@@ -101,6 +101,13 @@ func twice(words []string) int {
 	return 99
 }
 
+// reader reports how it fails to open a file.
+func reader(words []string) int {
+	_, err := os.ReadFile(words[0])
+	fmt.Print(err)
+	return 0
+}
+
 // allowed reports what Check says.
 func allowed(words []string) int {
 	spec := specOf(words)
@@ -307,6 +314,26 @@ func TestEraseEnviron(t *testing.T) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	l.want("got 15")
 	l.want("after 0 0 true true <nil>")
+	_ = code(t, cmd)
+}
+
+// TestGuard: another process of the same user can read neither our environment
+// nor our memory.
+func TestGuard(t *testing.T) {
+	needRoot(t)
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	l := newLines(t)
+	cmd, _ := startConfined(t, l, "", func(cmd *exec.Cmd) { cmd.SysProcAttr.Credential = nobody })
+	for _, name := range []string{"environ", "mem", "maps"} {
+		path := "/proc/" + strconv.Itoa(cmd.Process.Pid) + "/" + name
+		read := exec.Command("/proc/self/exe", path)
+		read.Env, read.Stderr, read.SysProcAttr = environ("reader", ""), os.Stderr, &syscall.SysProcAttr{Credential: nobody}
+		if got, err := read.Output(); err != nil || !strings.HasSuffix(string(got), "permission denied") {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	l.want("got 15")
 	_ = code(t, cmd)
 }
 

@@ -165,7 +165,7 @@ func createFolder(o *Options) (*os.Root, error) {
 	if disk && !o.AllowDisk {
 		return nil, errParentDisk
 	}
-	return makeDir(parent, filepath.Base(o.Dir), 0o700)
+	return makeDir(parent, filepath.Base(o.Dir))
 }
 
 // descend opens the folder name, one element, below root. os.Root would follow
@@ -185,8 +185,8 @@ func descend(root *os.Root, name string) (*os.Root, error) {
 	return same(sub, info)
 }
 
-// makeDir creates and opens a folder whose mode is perm whatever the umask says.
-func makeDir(root *os.Root, name string, perm fs.FileMode) (*os.Root, error) {
+// makeDir creates and opens a folder whose mode is 0700 whatever the umask says.
+func makeDir(root *os.Root, name string) (*os.Root, error) {
 	if err := root.Mkdir(name, 0o700); err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func makeDir(root *os.Root, name string, perm fs.FileMode) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := chmodDir(sub, perm); err != nil {
+	if err := chmodDir(sub, 0o700); err != nil {
 		return nil, errors.Join(err, sub.Close())
 	}
 	return sub, nil
