@@ -64,6 +64,8 @@ func userProblem(run plan.Run, err error) *plan.Problem {
 		p.Why, p.Fix = process.ErrSetID.Error(), "take those off our file, and start us as root"
 	case errors.Is(err, process.ErrMayNotBecome):
 		p.Why, p.Fix = process.ErrMayNotBecome.Error(), "start us so, or start us as that user and leave the setting out"
+	case errors.Is(err, process.ErrUnmapped):
+		p.Why, p.Fix = process.ErrUnmapped.Error(), "give a number that /proc/self/uid_map and gid_map have"
 	case errors.Is(err, process.ErrMayNotSignal):
 		p.Why, p.Fix = process.ErrMayNotSignal.Error(), "give us the capability, or use --exec"
 	}
@@ -75,7 +77,7 @@ func (t *target) checkPrivileges() error {
 	var ps plan.Problems
 	ps.Add(t.unknown)
 	err := t.privileges.Check(t.run.Mode.Or(plan.RunAuto) == plan.RunReplace)
-	for _, why := range []error{process.ErrSetID, process.ErrMayNotBecome, process.ErrMayNotSignal} {
+	for _, why := range []error{process.ErrSetID, process.ErrMayNotBecome, process.ErrUnmapped, process.ErrMayNotSignal} {
 		if errors.Is(err, why) {
 			ps.Add(userProblem(t.run, why))
 		}

@@ -29,6 +29,7 @@ const AllCapabilities = ^Capabilities(0)
 var (
 	ErrSetID        = errors.New("our own file is set-user-ID, set-group-ID or has capabilities: whoever starts it could become anybody")
 	ErrMayNotBecome = errors.New("that takes root, or CAP_SETUID and CAP_SETGID")
+	ErrUnmapped     = errors.New("our user namespace has no such number")
 	ErrMayNotSignal = errors.New("we could not signal the command: that takes root, or CAP_KILL")
 	ErrMayNotDrop   = errors.New("that takes root, or CAP_SETPCAP")
 )
@@ -51,12 +52,27 @@ func (p Privileges) Check(replace bool) error {
 			errs = append(errs, ErrMayNotBecome)
 		case !replace && !may(unix.CAP_KILL):
 			errs = append(errs, ErrMayNotSignal)
+		default:
+			errs = append(errs, p.try())
 		}
 	}
 	if p.Drop&bounding() != 0 && !may(unix.CAP_SETPCAP) {
 		errs = append(errs, ErrMayNotDrop)
 	}
 	return errors.Join(errs...)
+}
+
+// try becomes the user for a moment, for what no capability tells: a user
+// namespace, a filter of system calls.
+func (p Privileges) try() error {
+	err := p.As(func() error { return nil })
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return ErrUnmapped
+	case errors.Is(err, unix.EPERM):
+		return ErrMayNotBecome
+	}
+	return err
 }
 
 // Is reports whether that is who we are, the supplementary groups left aside.

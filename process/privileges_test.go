@@ -113,7 +113,7 @@ func allowed(words []string) int {
 	spec := specOf(words)
 	err := spec.Privileges.Check(slices.Contains(words, "replace"))
 	for why, name := range map[error]string{
-		process.ErrSetID: "setid", process.ErrMayNotBecome: "become", process.ErrMayNotSignal: "signal", process.ErrMayNotDrop: "drop",
+		process.ErrSetID: "setid", process.ErrMayNotBecome: "become", process.ErrMayNotSignal: "signal", process.ErrMayNotDrop: "drop", process.ErrUnmapped: "unmapped",
 	} {
 		if errors.Is(err, why) {
 			_, _ = fmt.Fprint(os.Stdout, name, " ")
@@ -343,6 +343,10 @@ func TestCheck(t *testing.T) {
 	nobody := func(caps ...uintptr) *syscall.SysProcAttr {
 		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
 	}
+	inside := &syscall.SysProcAttr{ // a user namespace with nobody but root
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{Size: 1}}, GidMappings: []syscall.SysProcIDMap{{Size: 1}}, GidMappingsEnableSetgroups: true,
+	}
 	for _, c := range []struct {
 		words, want string
 		as          *syscall.SysProcAttr
@@ -357,6 +361,8 @@ func TestCheck(t *testing.T) {
 		{"drop=13 nnp", "drop ", nobody()},
 		{"drop=60", "", nobody()}, // the kernel does not have it: there is nothing to drop
 		{"nnp drop=all", "", nobody(unix.CAP_SETPCAP)},
+		{"user=65532:65532", "unmapped ", inside},
+		{"user=0:0", "", inside},
 	} {
 		cmd := exec.Command("/proc/self/exe", strings.Fields(c.words)...)
 		cmd.Env, cmd.Stderr, cmd.SysProcAttr = environ("allowed", ""), os.Stderr, c.as
