@@ -80,7 +80,7 @@ func (v *Volume) begin() error {
 		return nil
 	}
 	name := generationName(time.Now())
-	root, err := makeDir(v.sink.root, name)
+	root, err := makeDir(v.sink.root, name, 0o700)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (v *Volume) folders(rel string, perm fs.FileMode) (*os.Root, error) {
 		return dir, err
 	}
 	for elem := range strings.SplitSeq(rel, "/") {
-		next, err := makeDir(dir, elem)
+		next, err := makeDir(dir, elem, 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			next, err = descend(dir, elem)
 		}
