@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -27,6 +28,7 @@ type app struct {
 	stdout    *output
 	stderr    io.Writer
 	environ   []string
+	core      *unix.Rlimit // of core files, as we were started with
 	level     *slog.LevelVar
 	logFormat string
 	early     func() // ends the watch for signals that needs no clean-up

@@ -48,6 +48,9 @@ type Settings struct {
 	EnvAllow        string `split_words:"true"`
 	EnvDeny         string `split_words:"true"`
 	DangerousEnv    string `split_words:"true"`
+	User            string `split_words:"true"`
+	NoNewPrivs      string `split_words:"true"`
+	CapDrop         string `split_words:"true"`
 }
 
 // byOption gives the settings by the name of their option.
@@ -60,6 +63,7 @@ func (s *Settings) byOption() map[string]string {
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
+		"user": s.User, "no-new-privs": s.NoNewPrivs, "cap-drop": s.CapDrop,
 	}
 }
 
@@ -121,6 +125,9 @@ func options() []option {
 		{name: "env-allow", kind: "GLOB", list: true, run: true, help: "the command inherits only variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvAllow })},
 		{name: "env-deny", kind: "GLOB", list: true, run: true, help: "the command does not inherit variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvDeny })},
 		{name: "dangerous-env", run: true, help: "secrets may set variables such as PATH or LD_PRELOAD", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.DangerousEnv })},
+		{name: "user", run: true, kind: "USER[:GROUP]", help: "who the command runs as, names or numbers; its files become that user's", apply: applyUser},
+		{name: "no-new-privs", run: true, help: "the command can gain no privileges", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.NoNewPrivs })},
+		{name: "cap-drop", kind: "NAME", list: true, run: true, help: "a capability that the command cannot have or get, or all", apply: applyCapDrop},
 		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
 	}
 }

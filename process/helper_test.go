@@ -28,6 +28,7 @@ import (
 const (
 	envRole   = "PROCESS_TEST_ROLE"
 	envReport = "PROCESS_TEST_REPORT"
+	envCore   = "PROCESS_TEST_CORE"  // set: the limit of core files stays as it is
 	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
 )
 
@@ -37,9 +38,12 @@ const patience = 10 * time.Second
 func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
+		"confined": confined, "allowed": allowed, "twice": twice, "reader": reader,
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
-		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		if os.Getenv(envCore) == "" {
+			_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		}
 		os.Exit(role(os.Args[1:]))
 	}
 	os.Exit(m.Run())

@@ -39,6 +39,16 @@ type Spec struct {
 	// its whole group is killed; 0 is for ever.
 	KillTimeout time.Duration
 
+	Privileges Privileges   // of the child
+	Core       *unix.Rlimit // of core files, for the child; nil: ours, see Guard
+
+	// Here tells that the calling thread has a mount namespace of its own, which
+	// is for the child. The thread loses then what the child shall not have.
+	Here bool
+
+	// Leave makes / our working folder once the child, which keeps ours, is there.
+	Leave bool
+
 	Log *slog.Logger
 }
 
@@ -52,15 +62,20 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	}
 	tty := openForeground()
 	defer tty.close()
-	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+	ended := make(chan struct{})
+	defer close(ended)
+	pid, err := s.fork(&syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: tty.ours(), Ctty: tty.fd},
-	})
+	}, ended)
 	if err != nil {
 		return 0, err
 	}
 	tty.lent = tty.ours()
+	if s.Leave {
+		leave()
+	}
 	events := make(chan event)
 	go reap(pid, events)
 	c := &child{spec: s, pid: pid, tty: tty}
@@ -82,7 +97,7 @@ func Command(ctx context.Context, s Spec) (int, error) {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
 	defer func() { _ = unix.Close(null) }()
-	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+	pid, err := s.start(&syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{uintptr(null), 2, 2},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
@@ -295,6 +310,11 @@ func Find(name, path string) (string, error) {
 	return "", syscall.ENOENT
 }
 
+// MayEnter tells whether what is in a folder can be reached by its name.
+func MayEnter(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS)
+}
+
 // executable tells whether we may execute the file: access(2) with the
 // effective ids, and not a directory.
 func executable(path string) error {
@@ -309,15 +329,4 @@ func executable(path string) error {
 		return syscall.EACCES
 	}
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
-}
-
-// Replace turns this process into the command. It returns only on failure.
-func Replace(s Spec) error {
-	if err := s.share(); err != nil {
-		return err
-	}
-	if err := syscall.Exec(s.Path, s.Argv, s.Env); err != nil {
-		return fmt.Errorf("execve: %w", err)
-	}
-	return nil
 }

@@ -61,6 +61,7 @@ func (p *Plan) settings() []named {
 		{"run.dangerous_env", &r.DangerousEnv},
 		{"run.keep_credentials", &r.KeepCredentials},
 		{"run.no_new_privs", &r.NoNewPrivs},
+		{"run.cap_drop", &r.CapDrop},
 	}
 }
 

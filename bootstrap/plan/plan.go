@@ -215,7 +215,7 @@ type Run struct {
 	Command         []string
 	CommandOrigin   Origin
 	Mode            Setting[RunMode]
-	User            Setting[string] // uid[:gid] or names
+	User            Setting[string] // uid[:gid] or names, see SplitUser
 	KillTimeout     Setting[time.Duration]
 	Mask            Setting[Mask]
 	FailOnLeak      Setting[bool]
@@ -226,6 +226,7 @@ type Run struct {
 	DangerousEnv    Setting[bool]     // variables that change how programs run may be declared
 	KeepCredentials Setting[bool]     // leave our own credentials in the environment
 	NoNewPrivs      Setting[bool]
+	CapDrop         Setting[[]string] // names of capabilities without CAP_, or AllCapabilities alone
 }
 
 // RunMode is replace or supervise.
