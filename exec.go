@@ -24,6 +24,7 @@ type target struct {
 	log     *slog.Logger
 	path    string // of the executable, found by Check
 	inherit []int  // descriptors of memfds
+	janitor *process.Janitor
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
@@ -87,6 +88,6 @@ func (t *target) replace(env []string) error {
 func (t *target) spec(env []string) process.Spec {
 	return process.Spec{
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
-		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
+		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Janitor: t.janitor, Log: t.log,
 	}
 }

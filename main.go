@@ -47,6 +47,10 @@ func main() {
 	// Another process of our user may not read our memory or environment, and
 	// no core of it is written (prctl(2)); the command gets that right back.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	if isJanitor(os.Args) {
+		attend()
+		os.Exit(0)
+	}
 	a := &app{
 		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text",
@@ -61,6 +65,7 @@ func (a *app) main(args []string) int {
 	}
 	a.early = a.endAtSignal()
 	defer a.early()
+	defer a.dismissJanitor()
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

@@ -1,9 +1,12 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,7 +23,7 @@ const deathWait = 250 * time.Millisecond
 
 // groupTick is how often a process group is looked at; nothing tells when it
 // becomes empty.
-const groupTick = 5 * time.Millisecond
+const groupTick = 10 * time.Millisecond
 
 // group is the process group that a child leads.
 type group struct {
@@ -41,8 +44,39 @@ func (g group) signal(n syscall.Signal) error {
 	return syscall.Kill(-g.leader, n)
 }
 
-// empty reports whether nobody is in the group, not even a zombie.
-func (g group) empty() bool { return errors.Is(g.signal(0), syscall.ESRCH) }
+// empty reports whether nobody is in the group that could still do something. A
+// zombie could not: it may wait for ever for a process 1 that reaps nobody.
+func (g group) empty() bool {
+	return errors.Is(g.signal(0), syscall.ESRCH) || g.onlyZombies()
+}
+
+// onlyZombies looks through /proc, as far as that is the one of our own numbers.
+func (g group) onlyZombies() bool {
+	self, err := os.Readlink("/proc/self")
+	if err != nil || self != strconv.Itoa(os.Getpid()) {
+		return false
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if e.Name()[0] >= '0' && e.Name()[0] <= '9' && g.hasAlive(e.Name()) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasAlive reports whether a process is in the group and no zombie (proc_pid_stat(5)).
+func (g group) hasAlive(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false // it is gone
+	}
+	words := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	return len(words) > 2 && words[2] == strconv.Itoa(g.leader) && words[0] != "Z" && words[0] != "X"
+}
 
 func (g group) close() {
 	if g.fd >= 0 {

@@ -186,12 +186,12 @@ func received(oob []byte) int {
 }
 
 // EndChild ends the child and its process group: a SIGTERM, and after a second
-// at most a SIGKILL. It reports whether there was anybody.
-func (l Left) EndChild() bool {
+// at most a SIGKILL.
+func (l Left) EndChild() {
 	g := l.child
 	gone := func() bool { return g.leaderEnded() && g.empty() }
 	if g.leader == 0 || gone() {
-		return false
+		return
 	}
 	g.ask()
 	if !waitFor(groupGrace, gone) {
@@ -199,7 +199,6 @@ func (l Left) EndChild() bool {
 		g.killLeader()
 		waitFor(deathWait, gone)
 	}
-	return true
 }
 
 // waitFor waits until ok, and tells whether it came to that.

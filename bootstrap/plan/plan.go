@@ -215,6 +215,7 @@ type Run struct {
 	Mode            Setting[RunMode]
 	User            Setting[string] // uid[:gid] or names
 	KillTimeout     Setting[time.Duration]
+	Janitor         Setting[bool] // a helper cleans up when we are killed; not set: yes
 	Mask            Setting[Mask]
 	FailOnLeak      Setting[bool]
 	PTY             Setting[PTY]
