@@ -60,10 +60,7 @@ const lockPatience = time.Second
 
 // attend is all that the janitor does.
 func attend() {
-	left, vanished := process.Attend()
-	if !vanished {
-		return
-	}
+	left := process.Attend()
 	left.EndChild()
 	var o orders
 	var ps plan.Problems

@@ -14,27 +14,23 @@ import (
 // A janitor is our own program, started again as a process that outlives us for
 // as long as it takes to clean up when we vanish: by SIGKILL, by the kernel for
 // want of memory, by a panic. It has nothing of ours but a socket, its orders and
-// a descriptor of the child, and leaves us alone until the socket ends. When it ends
-// without a goodbye, we are gone.
+// a descriptor of the child, and idles until the socket ends: we are gone then. When
+// we end in good order we end it first.
 //
 // It cannot help when we are process 1: the kernel ends it with us then.
 
 // The messages to a janitor: the kind, and what belongs to it.
 const (
-	sayOrders  = 'o' // what the program wants to be told when we are gone
-	sayChild   = 'c' // the child's number, with a pidfd of it
-	sayGoodbye = 'b'
+	sayOrders = 'o' // what the program wants to be told when we are gone
+	sayChild  = 'c' // the child's number, with a pidfd of it
 )
 
 // maxOrders is far below what the kernel lets wait in a socket by default.
 const maxOrders = 64 << 10
 
-// goodbyeWait bounds the wait for a janitor that was dismissed.
-const goodbyeWait = time.Second
-
 // Janitor is what a supervisor knows of its janitor.
 type Janitor struct {
-	conn, pid, fd int
+	conn, pid int
 }
 
 // StartJanitor starts our own program again with argv, whose process calls
@@ -57,13 +53,13 @@ func StartJanitor(argv []string, orders []byte) (*Janitor, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("/dev/null: %w", err), unix.Close(ends[0]), unix.Close(ends[1]))
 	}
-	j := &Janitor{conn: ends[0], fd: -1}
+	j := &Janitor{conn: ends[0]}
 	j.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Dir: "/",
 		// The runtime would keep files of the cgroup open.
 		Env:   []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=1"},
 		Files: []uintptr{uintptr(ends[1]), uintptr(null), 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &j.fd},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	_, _ = unix.Close(ends[1]), unix.Close(null)
 	if err != nil {
@@ -94,43 +90,26 @@ func (j *Janitor) entrust(g group) bool {
 }
 
 // Dismiss ends the janitor and reaps it; nil has none to end. What it was to clean
-// up is ours then. It must be called where nobody waits for children.
+// up is ours then. It idles, so there is nothing to be said: it is killed. It must be
+// called where nobody waits for children.
 func (j *Janitor) Dismiss() {
 	if j == nil {
 		return
 	}
-	defer unix.Close(j.conn)
-	said := j.say([]byte{sayGoodbye}, -1) == nil
-	if j.fd < 0 {
-		if !said {
-			_ = syscall.Kill(j.pid, syscall.SIGKILL)
-		}
-		j.reap()
-		return
+	// It may have been killed by others, and reaped with other orphans: then its
+	// number is no longer that of a child of ours.
+	if pid, _ := j.wait(syscall.WNOHANG); pid == 0 {
+		_ = syscall.Kill(j.pid, syscall.SIGKILL)
+		_, _ = j.wait(0)
 	}
-	defer unix.Close(j.fd)
-	if !said || !within(goodbyeWait, j.fd) {
-		_ = unix.PidfdSendSignal(j.fd, syscall.SIGKILL, nil, 0)
-	}
-	j.reap()
+	_ = unix.Close(j.conn)
 }
 
-// reap may find that it was reaped: it was a child that ended among others.
-func (j *Janitor) reap() {
+func (j *Janitor) wait(options int) (int, error) {
 	for {
-		if _, err := syscall.Wait4(j.pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
-			return
-		}
-	}
-}
-
-// within waits for the end of the process that a pidfd is of.
-func within(d time.Duration, pidfd int) bool {
-	for end := time.Now().Add(d); ; {
-		left := max(time.Until(end), 0)
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
-		if !errors.Is(err, unix.EINTR) {
-			return n > 0
+		pid, err := syscall.Wait4(j.pid, nil, options, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return pid, err
 		}
 	}
 }
@@ -148,9 +127,9 @@ func IsJanitor() bool {
 }
 
 // Attend is the janitor's part: it waits until the supervisor has vanished, and
-// tells what it left; false when it said goodbye. No signal that asks a program to
-// end ends a janitor: a service manager sends that to all processes at once.
-func Attend() (Left, bool) {
+// tells what it left. No signal that asks a program to end ends a janitor: a service
+// manager sends that to all processes at once.
+func Attend() Left {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGALRM, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	_ = unix.CloseRange(3, ^uint(0), 0) // what we inherited is for the child
@@ -161,9 +140,7 @@ func Attend() (Left, bool) {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil || n == 0:
-			return left, true
-		case buf[0] == sayGoodbye:
-			return left, false
+			return left
 		case buf[0] == sayOrders:
 			left.Orders = append([]byte(nil), buf[1:n]...)
 		case buf[0] == sayChild && n == 9:
