@@ -193,8 +193,7 @@ func killedCommands() []string {
 	}
 }
 
-// testKilled kills the supervisor a hundred times, at once and in the course of
-// its work.
+// testKilled kills the supervisor a hundred times.
 func testKilled(t *testing.T, start starter) {
 	commands := killedCommands()
 	var mu sync.Mutex

@@ -98,7 +98,7 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 // own, reads nothing, and writes to our standard error whatever it says. When ctx
 // ends the group is killed, and the error is the cause of ctx; any other error
 // is the one from starting, as an errno. What the program leaves running when it
-// ends by itself is left alone.
+// ends by itself is left alone. When we vanish the kernel kills it.
 //
 // The program is started from the calling goroutine's thread, so it sees a mount
 // namespace that this thread alone has.
@@ -108,11 +108,13 @@ func Command(ctx context.Context, s Spec) (int, error) {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
 	defer func() { _ = unix.Close(null) }()
+	runtime.LockOSThread() // as in Supervise
+	defer runtime.UnlockOSThread()
 	g := group{fd: -1}
 	g.leader, err = syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{uintptr(null), 2, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
 		return 0, err
