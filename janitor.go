@@ -59,7 +59,7 @@ func (a *app) dismissJanitor() {
 const lockPatience = time.Second
 
 // attend is all that the janitor does.
-func attend() {
+func attend(ctx context.Context) {
 	left := process.Attend()
 	left.EndChild()
 	var o orders
@@ -67,7 +67,7 @@ func attend() {
 	if err := json.Unmarshal(left.Orders, &o); err != nil {
 		return // we vanished before we gave any
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	for _, c := range slices.Backward(o.Folders) { // the last one may be inside another
 		ps.Add(shredDead(ctx, c))

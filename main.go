@@ -48,7 +48,7 @@ func main() {
 	// no core of it is written (prctl(2)); the command gets that right back.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	if isJanitor(os.Args) {
-		attend()
+		attend(context.Background())
 		os.Exit(0)
 	}
 	a := &app{

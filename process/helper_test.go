@@ -30,6 +30,7 @@ const (
 	envReport = "PROCESS_TEST_REPORT"
 	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
 	envLine   = "PROCESS_TEST_LINE"  // of the wrapper: a shell's command line instead
+	envTell   = "PROCESS_TEST_TELL"  // of a child: write to file 3 when it has reported
 	envLong   = "PROCESS_TEST_LONG"  // run the long tests in full
 )
 
@@ -131,7 +132,7 @@ func leave(how, code string) int {
 	if how == "session" {
 		cmd.Args[1], cmd.SysProcAttr = "record", &syscall.SysProcAttr{Setsid: true}
 	}
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = environ("child", os.Getenv(envReport)), os.Stdout, os.Stderr, []*os.File{w}
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = environ("child", os.Getenv(envReport), envTell+"=3"), os.Stdout, os.Stderr, []*os.File{w}
 	if err := cmd.Start(); err != nil {
 		return 99
 	}
@@ -167,7 +168,9 @@ func record(out io.Writer, deaf, stoppable bool) int {
 		}
 	}
 	_, _ = fmt.Fprintln(out, "ready", os.Getpid(), syscall.Getpgrp())
-	_, _ = os.NewFile(3, "leave").Write([]byte("r"))
+	if os.Getenv(envTell) != "" {
+		_, _ = syscall.Write(3, []byte("r"))
+	}
 	for s := range signals {
 		n := s.(syscall.Signal)
 		_, _ = fmt.Fprintln(out, "got", int(n))
@@ -178,18 +181,13 @@ func record(out io.Writer, deaf, stoppable bool) int {
 	return 0
 }
 
-// wrapper stands for secretboot; a number is the kill timeout in milliseconds.
-func wrapper(words []string) int {
+// wrapper stands for secretboot.
+func wrapper([]string) int {
 	signals := make(chan os.Signal, 512)
 	process.Notify(signals)
 	spec := process.Spec{
 		Path: "/proc/self/exe", Argv: append([]string{"child"}, strings.Fields(os.Getenv(envChild))...),
 		Env: environ("child", os.Getenv(envReport)), Log: slog.New(slog.DiscardHandler),
-	}
-	for _, w := range words {
-		if ms, err := strconv.Atoi(w); err == nil {
-			spec.KillTimeout = time.Duration(ms) * time.Millisecond
-		}
 	}
 	if line := os.Getenv(envLine); line != "" {
 		spec.Path, spec.Argv = "/bin/sh", []string{"sh", "-c", line}
@@ -334,9 +332,9 @@ func (l *lines) end() []string {
 }
 
 // startWrapper starts the wrapper as a process of its own.
-func startWrapper(t *testing.T, l *lines, role, words, childWords string) *exec.Cmd {
+func startWrapper(t *testing.T, l *lines, role, childWords string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", strings.Fields(words)...)
+	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = environ(role, l.path, envChild+"="+childWords)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
