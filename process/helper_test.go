@@ -40,6 +40,10 @@ const patience = 10 * time.Second
 func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander, "odd": odd,
+		"guarded": guarded,
+	}
+	if process.IsJanitor() {
+		os.Exit(cleaner())
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
