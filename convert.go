@@ -56,7 +56,7 @@ func (a *app) convert(cmd *cobra.Command, image string) error {
 	if image != "" && ps.Err() == nil {
 		return a.patch(in, fronts(flags, of), image)
 	}
-	p, err := a.fromFiles(in, flags, of)
+	p, err := a.fromFiles(in, fronts(flags, of), plan.Plan{})
 	ps.Add(err)
 	if err := ps.Err(); err != nil {
 		return err

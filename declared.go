@@ -34,10 +34,14 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	for _, v := range unknown {
 		a.logger().Warn("unknown variable", slog.String("name", v.name), slog.String("did_you_mean", v.meant))
 	}
-	low, err := a.fromFiles(in, flags, env)
+	client, _, clientErr := declare.Environment{}.Declare(in)
+	asked, high := fronts(flags, env), plan.Overlay(client, plan.Overlay(env.plan, flags.plan))
+	low, err := a.fromFiles(in, asked, high)
 	ps.Add(err)
-	mid, err := a.fromVariables(in, fronts(flags, env))
+	ps.Add(clientErr) // problems come in the order of the declarations, files first
+	references, err := a.references(in, asked, low)
 	ps.Add(err)
+	mid := plan.Overlay(client, references)
 	mid.Env = slices.DeleteFunc(mid.Env, func(inherited plan.Env) bool {
 		named := func(e plan.Env) bool { return e.Name == inherited.Name }
 		return slices.ContainsFunc(env.plan.Env, named) || slices.ContainsFunc(flags.plan.Env, named)
@@ -88,29 +92,26 @@ func (a *app) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// fromFiles reads what --config and --from name. What flags name stands for what
-// variables name. Where a flag or a variable names the folder, that which the
-// declarations name is of no account, and cannot be in conflict.
-func (a *app) fromFiles(in declare.Input, flags, env *builder) (plan.Plan, error) {
+// fromFiles reads what --config and --from name. What a flag or a variable says is
+// in high: there the declarations have no say, and cannot be in conflict.
+func (a *app) fromFiles(in declare.Input, asked []declare.Front, high plan.Plan) (plan.Plan, error) {
 	var ps plan.Problems
 	var parts []plan.Plan
-	for _, f := range fronts(flags, env) {
+	for _, f := range asked {
 		p, found, err := f.Declare(in)
 		ps.Add(err)
 		if !found && err == nil {
 			a.logger().Warn("nothing is declared there", slog.String("kind", f.Name()))
 		}
-		if flags.plan.Sink.Dir.IsSet || env.plan.Sink.Dir.IsSet {
-			p.Sink.Dir = plan.Setting[string]{}
-		}
-		parts = append(parts, p)
+		parts = append(parts, plan.Yield(p, high))
 	}
 	p, err := plan.Merge(parts...)
 	ps.Add(err)
 	return p, ps.Err()
 }
 
-// fronts are those of flags, or else of variables.
+// fronts are those of flags, or else of variables: what flags name stands for what
+// variables name.
 func fronts(flags, env *builder) []declare.Front {
 	if len(flags.fronts) > 0 {
 		return flags.fronts
@@ -118,19 +119,17 @@ func fronts(flags, env *builder) []declare.Front {
 	return env.fronts
 }
 
-// fromVariables reads VAULT_… and the references in inherited variables; the
-// latter only where no front was asked for that reads them in another way.
-func (a *app) fromVariables(in declare.Input, asked []declare.Front) (plan.Plan, error) {
-	var ps plan.Problems
-	var p plan.Plan
-	implicit := []declare.Front{declare.Environment{}, declare.References{}}
+// references reads the references in inherited variables, where no front was asked
+// for that reads them in another way; and not one in a variable of which a
+// declaration takes the text apart itself.
+func (a *app) references(in declare.Input, asked []declare.Front, declared plan.Plan) (plan.Plan, error) {
 	if slices.ContainsFunc(asked, func(f declare.Front) bool { return f.Name() == "env" }) {
-		implicit = implicit[:1]
+		return plan.Plan{}, nil
 	}
-	for _, front := range implicit {
-		part, _, err := front.Declare(in)
-		ps.Add(err)
-		p = plan.Overlay(p, part)
-	}
-	return p, ps.Err()
+	in.Environ = slices.DeleteFunc(slices.Clone(in.Environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.ContainsFunc(declared.Env, func(e plan.Env) bool { return e.Name == name && e.Source.TakesApart(name) })
+	})
+	p, _, err := declare.References{}.Declare(in)
+	return p, err
 }

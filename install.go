@@ -23,13 +23,17 @@ func (a *app) installCommand() *cobra.Command {
 }
 
 // install copies the running binary to a path, or into a folder, with mode 0755.
-// What is there is replaced at once: a process that runs it keeps the old one.
+// What is there is replaced at once: a process that runs it keeps the old one. A
+// device or a pipe is no place for it, and stays.
 func install(to string) error {
 	if info, err := os.Stat(to); err == nil && info.IsDir() {
 		to = filepath.Join(to, "secretboot")
 	}
 	fail := func(err error) error {
 		return &plan.Problem{Code: plan.CodeIO, What: "install " + to, Why: plan.PathCause(err), Err: err}
+	}
+	if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() && info.Mode().Type() != os.ModeSymlink {
+		return &plan.Problem{Code: plan.CodeIO, What: "install " + to, Why: "there is something else than a file", Fix: "name a file or a folder"}
 	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {

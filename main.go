@@ -224,24 +224,32 @@ func (a *app) interrupted(sig *interrupted) int {
 	return 128 + int(sig.signal)
 }
 
-// untilSignal gives a context that ends at the first signal that asks us to
-// end; the second one ends the program as it is, for when something hangs. After stop, which may be called twice, signals are left in the channel
+// impatience is how long after the first signal another one is taken for the same
+// request: timeout(1) signals its command and then its whole group, which is the
+// command once more, and what is to be cleaned up must not be left for that.
+const impatience = time.Second
+
+// untilSignal gives a context that ends at the first signal that asks us to end;
+// a later one, but not at once, ends the program as it is, for when something
+// hangs. After stop, which may be called twice, signals are left in the channel
 // for whoever reads it next.
 func (a *app) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
+		var first time.Time
 		for {
 			select {
 			case s := <-a.signals:
 				n, ok := s.(syscall.Signal)
 				switch {
 				case !ok || n == syscall.SIGPIPE:
-				case context.Cause(ctx) != nil: // the second one: at once
-					os.Exit(128 + int(n))
-				default:
+				case first.IsZero():
+					first = time.Now()
 					cancel(&interrupted{n})
+				case time.Since(first) >= impatience:
+					os.Exit(128 + int(n))
 				}
 			case <-quit:
 				return

@@ -45,6 +45,7 @@ type Settings struct {
 	KeepCredentials string `split_words:"true"`
 	Pristine        string `split_words:"true"`
 	EnvFrom         string `split_words:"true"`
+	EnvFromUpcase   string `split_words:"true"`
 	EnvAllow        string `split_words:"true"`
 	EnvDeny         string `split_words:"true"`
 	DangerousEnv    string `split_words:"true"`
@@ -59,7 +60,7 @@ func (s *Settings) byOption() map[string]string {
 		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout, "janitor": s.Janitor,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
-		"env-from": s.EnvFrom, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
+		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
 	}
 }
 
@@ -100,7 +101,8 @@ func options() []option {
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
 		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
-		{name: "env-from", kind: "[PREFIX=]REF", list: true, run: true, help: "deliver every field of a secret as a variable of the command", apply: applyEnvFrom},
+		{name: "env-from", kind: "[PREFIX=]REF", list: true, run: true, help: "deliver every field of a secret as a variable of the command", apply: applyEnvFrom(false)},
+		{name: "env-from-upcase", kind: "[PREFIX=]REF", list: true, run: true, help: "the same, with the fields' names in capitals", apply: applyEnvFrom(true)},
 		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
 		{name: "mount", kind: "MODE", help: "shared, or private: on a tmpfs of our own that only the command sees (run)", apply: applyMount},
@@ -135,12 +137,14 @@ func text(field func(*builder) *plan.Setting[string]) func(*builder, string, pla
 	}
 }
 
-func applyEnvFrom(b *builder, s string, o plan.Origin) error {
-	set, err := declare.ParseEnvFromFlag(s, o)
-	if err == nil {
-		b.plan.EnvSets = append(b.plan.EnvSets, set)
+func applyEnvFrom(upcase bool) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		set, err := declare.ParseEnvFromFlag(s, o)
+		if set.Upcase = upcase; err == nil {
+			b.plan.EnvSets = append(b.plan.EnvSets, set)
+		}
+		return err
 	}
-	return err
 }
 
 // applyGlob adds one pattern to a list.

@@ -36,6 +36,7 @@ func placeCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"certs":       cmdCerts,
 		"keypair":     cmdKeyPair,
 		"fetch":       cmdFetch,
+		"tracking":    cmdTracking,
 	}
 }
 

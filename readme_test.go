@@ -5,28 +5,58 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/secretboot/secretboot/bootstrap/declare"
 )
 
-// TestReadmeBlocks holds the README's code to what the tests execute: every
-// fenced block names the file it is from, and stands in it to the letter.
+// TestReadmeBlocks holds the code in the README, and in the page on declarations, to
+// what the tests execute: every fenced block names the file it is from, and stands in
+// it to the letter.
 func TestReadmeBlocks(t *testing.T) {
-	readme := string(read(t, "README.md"))
-	fences := regexp.MustCompile("(?ms)^(<!-- from: (\\S+) -->\n)?```\\w*\n(.*?)^```$").FindAllStringSubmatch(readme, -1)
-	if len(fences) < 5 {
-		t.Fatalf("found %d blocks only", len(fences))
-	}
-	for _, m := range fences {
-		file, block := m[2], m[3]
-		if file == "" {
-			t.Errorf("a block names no file:\n%s", block)
-			continue
+	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12} {
+		fences := regexp.MustCompile("(?ms)^(<!-- from: (\\S+) -->\n)?```\\w*\n(.*?)^```$").FindAllStringSubmatch(string(read(t, page)), -1)
+		if len(fences) < least {
+			t.Fatalf("%s: found %d blocks only", page, len(fences))
 		}
-		if !strings.Contains(string(read(t, file)), block) {
-			t.Errorf("a block is not in %s:\n%s", file, block)
+		for _, m := range fences {
+			file, block := m[2], m[3]
+			if file == "" {
+				t.Errorf("%s: a block names no file:\n%s", page, block)
+				continue
+			}
+			if !strings.Contains(string(read(t, file)), block) {
+				t.Errorf("%s: a block is not in %s:\n%s", page, file, block)
+			}
+		}
+	}
+}
+
+// TestDeclarationsComplete: every kind of --from has its section on the page, and a
+// row of the table there.
+func TestDeclarationsComplete(t *testing.T) {
+	page := string(read(t, "docs/declarations.md"))
+	for _, line := range declare.Kinds() {
+		word, _, _ := strings.Cut(line, "\t")
+		kind, _, _ := strings.Cut(strings.TrimSuffix(word, "[:PATH]"), ":")
+		if !strings.Contains(page, "| [`"+word+"`](#") {
+			t.Errorf("the table has no row for %s", word)
+		}
+		if !regexp.MustCompile("(?m)^## .*\\b" + regexp.QuoteMeta(kind) + "\\b").MatchString(page) {
+			t.Errorf("there is no section for %s", kind)
+		}
+	}
+	titles := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^##+ (.*)$").FindAllStringSubmatch(page, -1) {
+		titles[strings.ReplaceAll(strings.ToLower(regexp.MustCompile(`[^\w -]`).ReplaceAllString(m[1], "")), " ", "-")] = true
+	}
+	for _, m := range regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(page, -1) {
+		if !titles[m[1]] {
+			t.Errorf("a link leads to #%s, which is no title", m[1])
 		}
 	}
 }
@@ -62,21 +92,29 @@ func TestReadmeOptions(t *testing.T) {
 	}
 }
 
-// TestExamplesAreRun fails for a file under examples/ that no script names.
+// TestExamplesAreRun fails for a file under examples/ that no script runs: none names
+// it by its path, nor copies its whole folder and names it, or a shell script there does.
+// A README there is for people.
 func TestExamplesAreRun(t *testing.T) {
 	scripts, err := filepath.Glob("testscripts/example-*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	var all strings.Builder
+	var all []string
 	for _, s := range scripts {
-		all.Write(read(t, s))
+		all = append(all, string(read(t, s)))
 	}
 	err = filepath.WalkDir("examples", func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || d.Name() == "README.md" {
 			return err
 		}
-		if !strings.Contains(all.String(), strings.TrimPrefix(path, "examples/")) {
+		name := strings.TrimPrefix(path, "examples/")
+		folder := "$EXAMPLES/" + filepath.Dir(name) + "/* "
+		shell, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*.sh"))
+		inShell := slices.ContainsFunc(shell, func(sh string) bool { return strings.Contains(string(read(t, sh)), d.Name()) })
+		if err != nil || !slices.ContainsFunc(all, func(s string) bool {
+			return strings.Contains(s, name) || strings.Contains(s, folder) && (inShell || strings.Contains(s, d.Name()))
+		}) {
 			t.Errorf("no testscripts/example-*.txtar names %s", path)
 		}
 		return nil

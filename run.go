@@ -48,7 +48,7 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	p.Env = nil
 	for _, s := range p.EnvSets {
 		ps.Add(&plan.Problem{
-			Code: plan.CodeConfig, Origin: s.Origin, What: "variables " + s.Prefix + "*", Why: "init starts no command that could have them",
+			Code: plan.CodeConfig, Origin: s.Origin, What: s.Title(), Why: "init starts no command that could have them",
 			Fix: "deliver the secret as files, or use run",
 		})
 	}

@@ -56,6 +56,7 @@ import (
 //	finding STATUS STEP REGEXP   the report of doctor --json in out has it, see cmdFinding
 //	todo STEP…                   and these are to be mended, in this order
 //	proven FILE ARG…             secretboot ends with 0 under a policy, and not with a line less
+//	original CODE NAME ARG…      run bin/NAME, what a declaration was written for; its output is in theirs
 //
 // and the places that they need beside Vault, each told about where it is:
 //
@@ -67,6 +68,7 @@ import (
 //	certs, keypair CERT KEY CA   certificates, good and bad; a certificate, its key and who signed it
 //	gate NAME [WORD…]            a server before Vault that keeps what it sees, see cmdGate
 //	proxy URL, proxy saw         a forward proxy, and what it was asked for
+//	tracking AUTHORIZATION, saw  MLflow's server, see cmdTracking
 //	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //
@@ -101,6 +103,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"finding":     cmdFinding,
 		"todo":        cmdTodo,
 		"proven":      cmdProven,
+		"original":    cmdOriginal,
 	}
 	maps.Copy(words, placeCommands())
 	return words

@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,41 +39,16 @@ func TestSideBySide(t *testing.T) {
 
 // sideBySide is what the contestants share.
 type sideBySide struct {
-	server                      *server
-	dir, sink                   string
-	vault, consulTemplate, ours string
-	names                       []string // of the templates, without .tmpl
+	*rig
+	consulTemplate string
+	names          []string // of the templates, without .tmpl
 }
 
 func newSideBySide(t *testing.T) *sideBySide {
 	t.Helper()
-	s := &sideBySide{dir: t.TempDir()}
-	for to, name := range map[*string]string{&s.vault: "vault", &s.consulTemplate: "consul-template"} {
-		path, err := filepath.Abs(filepath.Join("bin", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path); err != nil {
-			t.Fatalf("%v; run `make vault peers` first", err)
-		}
-		*to = path
-	}
-	s.ours = filepath.Join(s.dir, "secretboot")
-	if out, err := exec.Command("go", "build", "-o", s.ours, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	sink, err := os.MkdirTemp("/dev/shm", "sb-side-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.sink = sink
-	t.Cleanup(func() { _ = os.RemoveAll(sink) })
-	servers := &vaults{binary: s.vault}
-	t.Cleanup(func() { servers.stop(t) })
-	if s.server, err = servers.start(""); err != nil {
-		t.Fatal(err)
-	}
-	s.fill(t)
+	s := &sideBySide{rig: newRig(t), consulTemplate: builtBinary(t, "consul-template")}
+	s.ask(t, "sys/mounts/kv1", []byte(`{"type":"kv","options":{"version":"1"}}`))
+	s.fill(t, "testdata/sidebyside/data.json")
 	s.roles(t)
 	paths, err := filepath.Glob("testdata/sidebyside/*.tmpl")
 	if err != nil || len(paths) < 45 {
@@ -87,58 +60,15 @@ func newSideBySide(t *testing.T) *sideBySide {
 	return s
 }
 
-// fill writes the data as the file has them: numbers keep their text.
-func (s *sideBySide) fill(t *testing.T) {
-	text, err := os.ReadFile("testdata/sidebyside/data.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var data map[string]json.RawMessage
-	if err := json.Unmarshal(text, &data); err != nil {
-		t.Fatal(err)
-	}
-	s.ask(t, "sys/mounts/kv1", []byte(`{"type":"kv","options":{"version":"1"}}`))
-	for path, fields := range data {
-		if rest, v2 := strings.CutPrefix(path, "secret/"); v2 {
-			path, fields = "secret/data/"+rest, []byte(`{"data":`+string(fields)+`}`)
-		}
-		s.ask(t, path, fields)
-	}
-}
-
-// ask posts a body as root.
-func (s *sideBySide) ask(t *testing.T, path string, body []byte) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.addr+"/v1/"+path, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("X-Vault-Token", rootToken)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode >= 300 {
-		t.Fatalf("%s: %s, %v", path, resp.Status, err)
-	}
-}
-
 // roles makes the AppRole of the agent and the token of consul-template.
 func (s *sideBySide) roles(t *testing.T) {
-	do := func(args ...string) string {
-		out, err := s.server.vault(s.vault, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(out))
-	}
 	s.write(t, "policy.hcl", `path "secret/*" { capabilities = ["read", "list"] }`+"\n"+`path "kv1/*" { capabilities = ["read", "list"] }`)
-	do("policy", "write", "app", filepath.Join(s.dir, "policy.hcl"))
-	do("auth", "enable", "approle")
-	do("write", "auth/approle/role/app", "token_policies=app")
-	s.write(t, "role-id", do("read", "-field=role_id", "auth/approle/role/app/role-id"))
-	s.write(t, "secret-id", do("write", "-f", "-field=secret_id", "auth/approle/role/app/secret-id"))
-	s.write(t, "token", do("token", "create", "-policy=app", "-field=token"))
+	s.do(t, "policy", "write", "app", filepath.Join(s.dir, "policy.hcl"))
+	s.do(t, "auth", "enable", "approle")
+	s.do(t, "write", "auth/approle/role/app", "token_policies=app")
+	s.write(t, "role-id", s.do(t, "read", "-field=role_id", "auth/approle/role/app/role-id"))
+	s.write(t, "secret-id", s.do(t, "write", "-f", "-field=secret_id", "auth/approle/role/app/secret-id"))
+	s.write(t, "token", s.do(t, "token", "create", "-policy=app", "-field=token"))
 }
 
 // agentConfig is a configuration with the agent's own login before rest.
@@ -167,13 +97,6 @@ func (s *sideBySide) templates(out string) string {
 		fmt.Fprintf(&b, "template {\n  source = %q\n  destination = %q\n}\n", source, filepath.Join(out, name))
 	}
 	return b.String()
-}
-
-func (s *sideBySide) write(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // run runs a contestant in the folder, with an environment that says nothing of

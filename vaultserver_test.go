@@ -56,6 +56,8 @@ type scriptState struct {
 	gates   map[string]*gate
 	proxy   *forwardProxy
 
+	tracking *tracking
+
 	mu      sync.Mutex
 	secrets [][]byte // what `canary` looks for, beside the word CANARY
 }

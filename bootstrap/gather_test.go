@@ -178,6 +178,64 @@ func TestEnvSets(t *testing.T) {
 	}
 }
 
+// TestAnyName: a set may want names that no shell could use, and what no
+// environment can carry is an error still.
+func TestAnyName(t *testing.T) {
+	for field, why := range map[string]string{"a.b": "", "with-dash": "", "1 x": "", "é": "", "a=b": "makes no name", "": "makes no name", "SECRETBOOT_X": "are ours", "LD_PRELOAD": "which code"} {
+		w := newWorld()
+		w.secrets["odd"] = map[string]any{field: "v"}
+		set := plan.EnvSet{Ref: *source("odd").Ref, AnyName: true, Origin: from("env")}
+		held, err := w.run(t, t.Context(), plan.Plan{EnvSets: []plan.EnvSet{set}})
+		switch {
+		case why != "" && (err == nil || !strings.Contains(err.Error(), why)):
+			t.Errorf("%q: %v", field, err)
+		case why == "" && (err != nil || len(held.Env) != 1 || held.Env[0].Name != field):
+			t.Errorf("%q: %v", field, err)
+		}
+	}
+}
+
+// TestMissingReads: a variable is left out when a read that may be missing is, but
+// not when one that may not, nor when its field is.
+func TestMissingReads(t *testing.T) {
+	ref := func(text string, optional bool) *plan.Ref {
+		r := source(text).Ref
+		r.Read.Optional = optional
+		return r
+	}
+	pieces := func(refs ...*plan.Ref) (e plan.Env) {
+		e = plan.Env{Name: "E", Origin: from("E")}
+		for _, r := range refs {
+			e.Source.Pieces = append(e.Source.Pieces, plan.Piece{Ref: r})
+		}
+		return e
+	}
+	for _, tt := range []struct {
+		name string
+		env  plan.Env
+		code plan.Code
+		vars int
+	}{
+		{"alone", plan.Env{Name: "E", Source: plan.Source{Ref: ref("none#x", true)}, Origin: from("E")}, 0, 0},
+		{"there", plan.Env{Name: "E", Source: plan.Source{Ref: ref("app#pw", true)}, Origin: from("E")}, 0, 1},
+		{"its field", plan.Env{Name: "E", Source: plan.Source{Ref: ref("app#none", true)}, Origin: from("E")}, plan.CodeMissing, 0},
+		{"one of two pieces", pieces(ref("app#pw", true), ref("none#x", true)), 0, 0},
+		{"a field beside a missing piece", pieces(ref("app#pw", true), ref("app#none", true)), plan.CodeMissing, 0},
+		{"the one that must be there", pieces(ref("app#pw", true), ref("none#x", false)), plan.CodeMissing, 0},
+	} {
+		held, err := newWorld().run(t, t.Context(), plan.Plan{Env: []plan.Env{tt.env}})
+		if tt.code != 0 {
+			if plan.CodeOf(err) != tt.code {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		if err != nil || len(held.Env) != tt.vars {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 // TestProblemsAreCondensed: one unreachable server is one line, two missing
 // secrets are two.
 func TestProblemsAreCondensed(t *testing.T) {

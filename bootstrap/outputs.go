@@ -106,7 +106,9 @@ func (j *Job) checkTogether(outputs []output) error {
 	}
 	for _, out := range outputs {
 		if out.name != "" {
-			p.Env = append(p.Env, plan.Env{Name: out.name, Source: anySource(), Origin: out.origin})
+			p.Env = append(p.Env, plan.Env{
+				Name: out.name, Source: anySource(), AnyName: out.set != nil && out.set.AnyName, Origin: out.origin,
+			})
 			continue
 		}
 		f := out.file

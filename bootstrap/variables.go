@@ -23,11 +23,15 @@ func variable(s *plan.EnvSet, field string) (name string, ok bool, err error) {
 		field = strings.ToUpper(field)
 	}
 	name = s.Prefix + field
-	if plan.NotVariable(name) != "" {
-		return "", false, &plan.Problem{
+	if plan.NotVariable(name) != "" && !s.AnyName || name == "" || strings.ContainsAny(name, "=\x00") {
+		p := &plan.Problem{
 			Code: plan.CodeData, Origin: s.Origin, What: fmt.Sprintf("variable %q", name), Why: "the field's name makes no name of a variable",
 			Fix: "list the fields that are wanted in allow, and declare this one by itself under another name",
 		}
+		if s.Bundle != nil {
+			p.Why, p.Fix = "the key makes no name of a variable", "give the key another name, with a rewrite or a template, or deliver the keys as files"
+		}
+		return "", false, p
 	}
 	return name, true, nil
 }

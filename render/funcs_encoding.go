@@ -12,10 +12,10 @@ import (
 	"io"
 	"strings"
 
+	"github.com/BurntSushi/toml"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/pelletier/go-toml/v2"
 )
 
 // encodingFunctions change the form of a value: base64, JSON, YAML, hashes.
@@ -69,7 +69,10 @@ func encodeJSON(v any, indent string, html bool) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
-// encodeTOML writes a map as TOML 1.0, without white space at its ends.
+// encodeTOML writes a map as TOML 1.0, without white space at its ends. The
+// encoder is the one that consul-template has, so that the text is the same: quotes,
+// and the indentation of what is nested. It would round a number beyond 64 bits;
+// tomlValue refuses that.
 func encodeTOML(m map[string]any) (string, error) {
 	tree, has := tomlValue(m)
 	if has != "" {

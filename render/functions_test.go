@@ -72,7 +72,7 @@ func examples() [][2]string {
 		{`{{ parseBool "true" }} {{ parseInt "-7" }} {{ parseUint "7" }} {{ parseFloat "1.5" }} {{ parseInt "" }}`, "true -7 7 1.5 0"},
 		{`{{ parseInt "x" }}`, "error: the value is not a number of this kind"},
 
-		{`{{ toTOML (parseJSON "{\"a\":1.50,\"b\":[1,2],\"c\":{\"d\":\"x\\n\"}}") }}`, "a = 1.5\nb = [1, 2]\n\n[c]\nd = \"x\\n\""},
+		{`{{ toTOML (parseJSON "{\"a\":1.50,\"b\":[1,2],\"c\":{\"d\":\"x\\n\"}}") }}`, "a = 1.5\nb = [1, 2]\n\n[c]\n  d = \"x\\n\""},
 		{`{{ toTOML (parseJSON "{\"a\":12345678901234567890}") }}`, "error: TOML cannot carry a whole number beyond 64 bits"},
 		{`{{ toTOML (parseJSON "{\"a\":null}") }}`, "error: a value inside the list or map is null"},
 		{`{{ toTOML (list 1) }}`, "error: argument 1 of toTOML is a list, but must be a map"},

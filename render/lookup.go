@@ -88,8 +88,11 @@ func fieldByPath(ref plan.Ref, fields map[string]any) (any, *failure) {
 	if err != nil {
 		return nil, badData("the secret cannot be written as JSON", "")
 	}
-	if growth(ref.Field, text) > maxOutput {
+	switch {
+	case growth(ref.Field, text) > maxOutput:
 		return nil, tooMuch("the path could make more than 16 MiB of this secret")
+	case int64(len(text))*steps(ref.Field) > maxScanned:
+		return nil, tooMuch("the path goes over this secret too many times")
 	}
 	got, f := getPath(text, ref.Field)
 	switch {
@@ -126,7 +129,8 @@ func getPath(text, path string) (got gjson.Result, f *failure) {
 
 // growth bounds what a path can make of a JSON text, in bytes: [a,b] and {a,b}
 // copy what they begin with, @tostr may double it, @pretty indents it, and a
-// path can do so many times.
+// path can do so many times. A deep @flatten makes nothing large, but copies what
+// is nested once per level on the way.
 func growth(path, text string) int {
 	n := len(text) + len(path)
 	for range strings.Count(path, "@tostr") {
@@ -149,11 +153,25 @@ func growth(path, text string) int {
 		}
 		n = times(n, 1+depth*indent)
 	}
-	for range strings.Count(path, "@dig") {
+	for range strings.Count(path, "@dig") + strings.Count(path, "@flatten:") {
 		n = times(n, depth)
 	}
 	for _, commas := range groups(path) {
 		n = times(n, commas+1)
+	}
+	return n
+}
+
+// maxScanned bounds what gjson reads for one path, in bytes: it cannot be stopped.
+const maxScanned = 1 << 30
+
+// steps bounds how often a path makes gjson read the whole text.
+func steps(path string) int64 {
+	n := int64(1)
+	for i := range len(path) {
+		if strings.IndexByte(".|@#,(", path[i]) >= 0 {
+			n++
+		}
 	}
 	return n
 }

@@ -208,3 +208,18 @@ func joined(fields map[string]secret.Value) string {
 	}
 	return b.String()
 }
+
+// TestPathDeep: gjson cannot be stopped, so what would take it very long over a
+// hostile secret is refused before.
+func TestPathDeep(t *testing.T) {
+	const deep = 400_000
+	text := strings.Repeat("[", deep) + strings.Repeat("]", deep)
+	s := secret.Secret{Data: parseTree(t, `{"y": "`+text+`"}`)}
+	for field, want := range map[string]string{
+		`y|@fromstr|@flatten:{"deep":true}`:                    "error 65: 16 MiB",
+		"y" + strings.Repeat("|@this", 3000):                   "error 65: too many times",
+		"y|@fromstr" + strings.Repeat("|@fromstr.@valid", 900): "error 65: too many times",
+	} {
+		checkReference(t, plan.Ref{Field: field, Select: plan.SelectPath}, s, want)
+	}
+}

@@ -64,7 +64,7 @@ func asUpstream(t *testing.T, text string) (string, bool) {
 		" explode byKey" + // pairs come from Consul there
 		" keys values" + // in any order there
 		" duration" + // sprig takes any int for 0
-		" toYAML toTOML") // other quotes and spaces, of equal meaning
+		" toYAML") // other quotes and spaces, of equal meaning
 	trees := map[string]*parse.Tree{}
 	tree := parse.New(root)
 	tree.Mode = parse.SkipFuncCheck

@@ -60,7 +60,7 @@ func Examine(o Options, files []plan.File, sets []plan.FileSet) []Examined {
 		all = append(all, examine(o, wanted(o.Dir, o.Dir, files, sets)))
 	}
 	for _, place := range outside(o.Dir, files, sets) {
-		next := Options{Dir: place.dir, Origin: place.origin, AllowDisk: o.AllowDisk}
+		next := Options{Dir: place.dir, Origin: place.origin, AllowDisk: o.AllowDisk, Parents: true}
 		all = append(all, examine(next, wanted(place.dir, o.Dir, files, sets)))
 	}
 	return all
@@ -98,7 +98,7 @@ func examine(o Options, files []plan.File) Examined {
 	root, err := openFolder(o.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		e.Missing = true
-		root, err = os.OpenRoot(filepath.Dir(o.Dir))
+		root, _, err = o.openAbove()
 	}
 	if err != nil {
 		e.Err = folderProblem(&o, err)

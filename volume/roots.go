@@ -39,7 +39,8 @@ type Roots struct {
 // OpenRoots opens the folder of o, unless o.Dir is empty, and every folder that
 // the absolute paths of a plan need besides: the parent of a file, the folder of
 // a set. All are subject to the rules of [Open]; of o, they share AllowDisk,
-// KeepPrevious and Log, but not the private mount.
+// KeepPrevious and Log, but not the private mount. Declarations were written for
+// programs that make every folder on the way to a file: so does it, in memory.
 //
 // The problems of all folders are returned together, and those of the paths
 // with them; nothing is left open then.
@@ -51,7 +52,7 @@ func OpenRoots(o Options, files []plan.File, sets []plan.FileSet) (*Roots, error
 		r.main = r.last()
 	}
 	for _, place := range outside(o.Dir, files, sets) {
-		o.Dir, o.Origin, o.Ephemeral, o.MountSize = place.dir, place.origin, false, 0
+		o.Dir, o.Origin, o.Ephemeral, o.MountSize, o.Parents = place.dir, place.origin, false, 0, true
 		ps.Add(r.open(o))
 	}
 	if len(ps) == 0 {

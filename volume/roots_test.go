@@ -164,7 +164,7 @@ func TestRootsRefused(t *testing.T) {
 			{Path: "/sys/f", Origin: plan.Origin{At: "first"}},
 			{Path: files[1].Path},
 			{Path: "..x", Origin: plan.Origin{At: "second"}},
-			{Path: "/proc/self/attr/f", Origin: plan.Origin{At: "third"}},
+			{Path: "/sys/none/f", Origin: plan.Origin{At: "third"}},
 		}, nil)
 		for _, text := range []string{"first", "second", "third"} {
 			if err == nil || !strings.Contains(err.Error(), text) {
@@ -204,6 +204,39 @@ func TestRootsNested(t *testing.T) {
 	wantText(t, base+"/new/in/f", "x")
 	must(t, r.Shred())
 	wantEmpty(t, base)
+}
+
+// TestRootsMakeTheWay: the folders above a file outside are made as well, and
+// removed by the process that made them; never on a disk.
+func TestRootsMakeTheWay(t *testing.T) {
+	base := tmpfs(t, "")
+	files := []plan.File{{Path: base + "/f"}, {Path: base + "/a/b/c/f"}, {Path: base + "/a/d/e/f", Mode: 0o440}}
+	for _, e := range volume.Examine(volume.Options{}, files, nil) {
+		if e.Err != nil || e.Missing == (e.Dir == base) {
+			t.Errorf("%+v", e)
+		}
+	}
+	wantEmpty(t, base)
+	r := openRoots(t, "", files)
+	stageAll(t, r, files, "x")
+	must(t, r.Commit())
+	wantText(t, base+"/a/b/c/f", "x")
+	wantText(t, base+"/a/d/e/f", "x")
+	wantMode(t, base+"/a/d", 0o755)
+	wantMode(t, base+"/a/d/e", 0o711)
+	wantMode(t, base+"/a/b/c", 0o700)
+	must(t, os.WriteFile(base+"/a/d/other", nil, 0o600))
+	must(t, r.Shred())
+	wantGone(t, base+"/a/b")
+	wantGone(t, base+"/a/d/e")
+	wantMode(t, base+"/a/d", 0o755) // somebody uses it
+
+	disk := t.TempDir()
+	for folder, text := range map[string]string{disk + "/x/y": "its parent is not in memory", base + "/a/d/other/x": "not a directory"} {
+		_, err := volume.OpenRoots(volume.Options{}, []plan.File{{Path: folder + "/f"}}, nil)
+		wantProblem(t, err, plan.CodeSink, text)
+	}
+	wantEmpty(t, disk)
 }
 
 // What the first owner made, whoever comes after it removes.

@@ -78,7 +78,10 @@ func (s sink) removeFolder(from plan.Origin) error {
 
 // removeMade removes a folder that was made for us, unless others put something
 // there.
-func (s sink) removeMade() { _ = unix.Rmdir(s.dir) }
+func (s sink) removeMade() {
+	_ = unix.Rmdir(s.dir)
+	s.removeAbove()
+}
 
 // purge destroys everything of ours but the marker and the generation except,
 // which keeps its names. It returns the number of generations destroyed.

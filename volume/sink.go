@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -28,6 +29,8 @@ type sink struct {
 	disk bool // not in memory
 
 	private bool // on a mount of our own
+
+	above []string // the folders above it that we made, the highest first
 }
 
 // abandon gives an opened folder up, and removes it if we created it.
@@ -35,6 +38,17 @@ func (s sink) abandon() {
 	_ = s.root.Close()
 	if s.made && !s.private {
 		_ = unix.Rmdir(s.dir)
+		s.removeAbove()
+	}
+}
+
+// removeAbove removes the folders above it that this process made, unless
+// something is in them.
+func (s sink) removeAbove() {
+	for _, dir := range slices.Backward(s.above) {
+		if unix.Rmdir(dir) != nil {
+			return
+		}
 	}
 }
 
@@ -53,7 +67,7 @@ func openSink(o *Options) (sink, error) {
 	root, err := openFolder(o.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.made = true
-		root, err = createFolder(o)
+		root, s.above, err = createFolder(o)
 	}
 	if err != nil {
 		return sink{}, folderProblem(o, err)
@@ -151,21 +165,52 @@ func same(root *os.Root, info fs.FileInfo) (*os.Root, error) {
 
 var errParentDisk = errors.New("the parent is not in memory")
 
-// createFolder makes the missing folder, mode 0700, below a parent in memory.
-func createFolder(o *Options) (*os.Root, error) {
-	parent, err := os.OpenRoot(filepath.Dir(o.Dir))
+// createFolder makes the missing folder, mode 0700, below a parent in memory; and
+// the parents that are missing, when o says so. made lists those.
+func createFolder(o *Options) (root *os.Root, made []string, err error) {
+	parent, missing, err := o.openAbove()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer parent.Close()
+	defer func() { _ = parent.Close() }()
 	disk, err := onDisk(parent)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if disk && !o.AllowDisk {
-		return nil, errParentDisk
+		return nil, nil, errParentDisk
 	}
-	return makeDir(parent, filepath.Base(o.Dir), 0o700)
+	defer func() {
+		if err != nil {
+			sink{above: made}.removeAbove()
+		}
+	}()
+	for _, dir := range missing {
+		sub, err := makeDir(parent, filepath.Base(dir), 0o755)
+		if err != nil {
+			return nil, made, err
+		}
+		made = append(made, dir)
+		_ = parent.Close()
+		parent = sub
+	}
+	root, err = makeDir(parent, filepath.Base(o.Dir), 0o700)
+	return root, made, err
+}
+
+// openAbove opens the parent of o.Dir or, when o lets us make that, the nearest
+// folder above it that exists. missing lists those between, the highest first.
+func (o *Options) openAbove() (root *os.Root, missing []string, err error) {
+	dir := filepath.Dir(o.Dir)
+	for {
+		root, err = os.OpenRoot(dir)
+		if !o.Parents || dir == "/" || !errors.Is(err, fs.ErrNotExist) {
+			slices.Reverse(missing)
+			return root, missing, err
+		}
+		missing = append(missing, dir)
+		dir = filepath.Dir(dir)
+	}
 }
 
 // descend opens the folder name, one element, below root. os.Root would follow

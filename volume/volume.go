@@ -101,6 +101,7 @@ type Options struct {
 	Origin    plan.Origin // where Dir was declared
 	AllowDisk bool        // accept a file system that is not in memory
 	Ephemeral bool        // the folder is ours alone: Shred removes it
+	Parents   bool        // folders above it that are missing are made, too, with mode 0755
 
 	// KeepPrevious makes Commit leave the generation it replaced, for readers
 	// that are below it, until Prune is called.

@@ -178,6 +178,7 @@ func (a *agent) exec(v hclValue) {
 		a.fail(v, "it names no command", `add command = ["program", "argument"]`)
 	default:
 		a.plan.Run.Command, _ = a.command(*command)
+		a.plan.Run.CommandOrigin = a.origin(*command)
 		a.plan.Refresh.OnChange = restart
 	}
 }

@@ -152,7 +152,7 @@ func (b *bankVaults) transitKey() {
 
 // fromPaths reads VAULT_ENV_FROM_PATH: every key of a secret is a variable. The
 // original appends them to the environment, where programs find the first of a
-// name: what is there already stays.
+// name: what is there already stays. It takes any name that a key has.
 func (b *bankVaults) fromPaths() {
 	const name = "VAULT_ENV_FROM_PATH"
 	if b.values[name] == "" {
@@ -169,7 +169,7 @@ func (b *bankVaults) fromPaths() {
 		from.Key = read.Path
 		read.Origin, read.Optional = from, b.optional
 		b.plan.EnvSets = append(b.plan.EnvSets, plan.EnvSet{
-			Ref: plan.Ref{Read: read, NullEmpty: true}, Duplicate: plan.DuplicateKeep, Origin: from,
+			Ref: plan.Ref{Read: read, NullEmpty: true}, Duplicate: plan.DuplicateKeep, AnyName: true, Origin: from,
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -213,23 +212,24 @@ func (v bankVaultsValue) write(path, object string, at int) (plan.Read, *refusal
 	if err != nil || object == "" {
 		return read, err
 	}
-	names, why := members(object)
+	sent, why := members(object)
 	if why != "" {
 		return plan.Read{}, &refusal{why, "write >>vault:PATH#KEY#{\"name\":\"text\"}"}
 	}
 	at += len(object) - len(strings.TrimLeft(object, " \t\r\n"))
-	for _, name := range names {
-		read.Body = put(read.Body, name, plan.Handle{Kind: plan.HandleEnv, Name: v.name, Member: name, Offset: at, Origin: v.from})
+	for name, isText := range sent {
+		read.Body = put(read.Body, name, plan.Handle{
+			Kind: plan.HandleEnv, Name: v.name, Member: name, Offset: at, JSON: !isText, Origin: v.from,
+		})
 	}
 	return read, nil
 }
 
-// members lists the names in a JSON object. What is sent is text; Vault takes
-// that for a number or a truth value too, but would cut a list at its commas and
-// refuse an object, so these are refused here.
-func members(text string) (names []string, why string) {
+// members lists the names in a JSON object, and which of its members are texts.
+func members(text string) (isText map[string]bool, why string) {
 	const notJSON = "what it writes is not one JSON object"
 	dec := json.NewDecoder(strings.NewReader(text))
+	isText = map[string]bool{}
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
 		return nil, notJSON
 	}
@@ -243,15 +243,14 @@ func members(text string) (names []string, why string) {
 			return nil, notJSON
 		}
 		name, _ := key.(string)
+		_, twice := isText[name]
 		switch {
 		case name == "":
 			return nil, "a member of what it writes has no name"
-		case slices.Contains(names, name):
+		case twice:
 			return nil, "a member of what it writes is there twice"
-		case value[0] == '{' || value[0] == '[' || value[0] == 'n':
-			return nil, "a member of what it writes is a list, an object or null, and only text, numbers and truth values are sent"
 		}
-		names = append(names, name)
+		isText[name] = value[0] == '"'
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil, notJSON
@@ -259,7 +258,7 @@ func members(text string) (names []string, why string) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, notJSON
 	}
-	return names, ""
+	return isText, ""
 }
 
 // decryption has the transit engine decrypt the bytes from up to to; nil without

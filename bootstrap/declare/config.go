@@ -320,7 +320,9 @@ func (d *decoder) run(v value) {
 }
 
 // command takes the program to run.
-func (d *decoder) command(v value) { d.plan.Run.Command = d.argv(v) }
+func (d *decoder) command(v value) {
+	d.plan.Run.Command, d.plan.Run.CommandOrigin = d.argv(v), d.origin(v)
+}
 
 // argv takes a list: one text would have to be split, and there is no shell.
 func (d *decoder) argv(v value) []string {

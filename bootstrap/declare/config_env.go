@@ -51,6 +51,7 @@ func (d *decoder) envFrom(v value) {
 	keys["bundle"] = src.main(src.bundleOf)
 	keys["prefix"] = d.into(&s.Prefix)
 	keys["upcase"] = func(v value) { s.Upcase, _ = d.flag(v) }
+	keys["any_name"] = func(v value) { s.AnyName, _ = d.flag(v) }
 	keys["allow"] = func(v value) { s.Allow = d.globs(v) }
 	keys["take"] = func(v value) { s.Take = d.texts(v) }
 	keys["duplicate"] = func(v value) { s.Duplicate, _ = oneOf(d, v, plan.DuplicateNames(), plan.ParseDuplicate) }
@@ -122,7 +123,7 @@ func ParseGlobFlag(arg string, from plan.Origin) (string, error) {
 	return arg, nil
 }
 
-// ParseEnvFromFlag reads the value of --env-from, [PREFIX=]REF: one variable per
+// ParseEnvFromFlag reads the value of --env-from and --env-from-upcase, [PREFIX=]REF: one variable per
 // field of a whole secret. The error is a *plan.Problem with CodeUsage.
 func ParseEnvFromFlag(arg string, from plan.Origin) (plan.EnvSet, error) {
 	prefix, text, ok := strings.Cut(arg, "=")
@@ -134,7 +135,7 @@ func ParseEnvFromFlag(arg string, from plan.Origin) (plan.EnvSet, error) {
 		return plan.EnvSet{}, flagProblem(from, "the reference is wrong: "+err.Error())
 	}
 	if ref.Field != "" {
-		return plan.EnvSet{}, flagProblem(from, "it names one field, and --env-from takes a whole secret; use --env for one field")
+		return plan.EnvSet{}, flagProblem(from, "it names one field, and this takes a whole secret; use --env for one field")
 	}
 	ref.Read.Origin = from
 	return plan.EnvSet{Prefix: prefix, Ref: ref, Origin: from}, nil

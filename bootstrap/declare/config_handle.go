@@ -2,6 +2,7 @@ package declare
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/textproto"
 	"strings"
@@ -111,22 +112,76 @@ func (s *source) write(v value) {
 	}
 }
 
-// bodyText reads one member of a body. Vault takes numbers and truth values as
-// text too, and text keeps what was written.
+// bodyText reads one member of a body: a text, or what is sent as JSON. A map is
+// the place of a text, so that an object is written as JSON itself.
 func (d *decoder) bodyText(v value) (plan.Handle, bool) {
-	switch {
-	case v.kind == kindMap:
-		return d.place(v)
-	case v.kind == kindList:
-		d.fail(v, "a list is not sent", "write one text; where Vault takes a list, it splits a text at the commas")
-	case v.kind == kindNull:
+	switch v.kind {
+	case kindMap:
+		isJSON := false
+		h, ok := d.placeWith(v, fields{"json": func(v value) { isJSON, _ = d.flag(v) }}, true)
+		if h.JSON = isJSON; ok && isJSON && h.Kind == plan.HandleText && !json.Valid([]byte(h.Name)) {
+			d.fail(v, "its text is not JSON", "")
+			return h, false
+		}
+		return h, ok
+	case kindNull:
 		d.noValue(v)
-	case v.kind == kindBool:
-		return d.handle(v, plan.HandleText, strings.ToLower(v.text)), true
-	case v.kind != kindString && !json.Valid([]byte(v.text)): // 0x10, 010, 1_000, .inf
-		d.fail(v, "this is not how the number is written in decimal", "put it in quotes")
-	default:
+		return plan.Handle{}, false
+	case kindString:
 		return d.handle(v, plan.HandleText, v.text), true
+	case kindInt, kindFloat, kindBool, kindList:
 	}
-	return plan.Handle{}, false
+	text, bad := asJSON(v)
+	if bad != nil {
+		d.fail(*bad, "this is not how the number is written in decimal", "put it in quotes")
+		return plan.Handle{}, false
+	}
+	h := d.handle(v, plan.HandleText, text)
+	h.JSON = true
+	return h, true
+}
+
+// asJSON writes a value as JSON, a number as it stands in the file; bad is a
+// number that JSON writes in another way, such as 0x10, 010, 1_000 or .inf.
+func asJSON(v value) (text string, bad *value) {
+	var parts []string
+	add := func(before string, child value) {
+		part, worse := asJSON(child)
+		if bad == nil {
+			bad = worse
+		}
+		parts = append(parts, before+part)
+	}
+	switch v.kind {
+	case kindNull:
+		return "null", nil
+	case kindBool:
+		return strings.ToLower(v.text), nil
+	case kindString:
+		return quoteJSON(v.text), nil
+	case kindList:
+		for i, n := range v.items {
+			add("", value{node: n, key: fmt.Sprintf("%s[%d]", v.key, i), at: n.pos})
+		}
+		return "[" + strings.Join(parts, ",") + "]", bad
+	case kindMap:
+		for _, p := range v.pairs {
+			add(quoteJSON(p.key)+":", v.childAt(p))
+		}
+		return "{" + strings.Join(parts, ",") + "}", bad
+	case kindInt, kindFloat:
+	}
+	if !json.Valid([]byte(v.text)) {
+		return "", &v
+	}
+	return v.text, nil
+}
+
+// quoteJSON writes a text of valid UTF-8, which every text of a file is.
+func quoteJSON(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return `""`
+	}
+	return string(b)
 }

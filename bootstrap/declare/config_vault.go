@@ -70,6 +70,7 @@ func (d *decoder) tls(v value) {
 
 // kvMounts reads the version of KV mounts by mount path.
 func (d *decoder) kvMounts(v value) {
+	d.plan.Vault.KVOrigin = d.origin(v)
 	if !d.expect(v, kindMap, "a map of mounts, such as { secret: 2 }") {
 		return
 	}

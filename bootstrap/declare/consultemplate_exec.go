@@ -34,6 +34,7 @@ func (c *consulTemplate) exec(v hclValue) {
 		return
 	}
 	c.plan.Run.Command, _ = c.command(*command)
+	c.plan.Run.CommandOrigin = c.origin(*command)
 	c.plan.Refresh.OnChange = plan.Set(plan.Action{Kind: plan.ActionRestart}, c.origin(v)) // the default
 	if reload == nil || reload.text == "" {
 		return

@@ -8,12 +8,25 @@
 // default; all such problems of one declaration are returned together, as
 // plan.Problems, and none of them repeats a value.
 //
-// The fronts are [Config] (our own YAML), [Environment] (the VAULT_… variables
-// of the vault command), [References] (vault:… references in inherited
-// variables), and the declarations of others that [Kinds] lists. [ParseFileFlag],
-// [ParseTemplateFlag], [ParseEnvFlag] and [ParseAuthFlag] read the flags that
-// declare something. Ranks and precedence are not decided here: see plan.Overlay
-// and plan.Merge.
+// The fronts of our own are [Config] (our YAML), [Environment] (the VAULT_…
+// variables of the vault command) and [References] (vault:… references in inherited
+// variables). Those for what the users of others have are, with their words for
+// [ParseFrom]:
+//
+//   - [Annotations], annotations: of the Vault Agent Injector, at a pod
+//   - [Flyte], flyte: secret requests of a Flyte task, at a pod
+//   - [Agent], agent, and [ConsulTemplate], consul-template: their configuration
+//   - [SecretProviderClass], secretproviderclass: of the Vault CSI provider
+//   - [ExternalSecret], externalsecret and externalsecret-env: of the operator
+//   - [BankVaults], env: bank-vaults references in variables
+//   - [MLflow], mlflow: the variables of MLflow Secrets Auth
+//   - [Manifest], manifest: a Kubernetes workload, with all of these that it has
+//
+// docs/declarations.md says what each understands, and where it differs from its
+// original. [ParseFileFlag], [ParseTemplateFlag], [ParseEnvFlag] and [ParseAuthFlag]
+// read the flags that declare something. Ranks and precedence are not decided here:
+// see plan.Overlay and plan.Merge. [Write] goes the other way, from a plan to a
+// configuration for Config, and [Manifest.Patch] to a patch of the workload.
 package declare
 
 import (

@@ -20,8 +20,8 @@ type frontKind struct {
 func frontKinds() []frontKind {
 	return []frontKind{
 		{name: configName, help: "our own configuration file", make: func(p string, o plan.Origin) Front { return Config{Path: p, Origin: o} }},
-		{name: annotationsName, path: annotationsPath, help: "annotations of the Vault Agent Injector", make: func(p string, o plan.Origin) Front { return Annotations{Path: p, Origin: o} }},
-		{name: flyteName, path: annotationsPath, help: "secret requests of a Flyte task", make: func(p string, o plan.Origin) Front { return Flyte{Path: p, Origin: o} }},
+		{name: annotationsName, path: annotationsPath, help: "annotations of the Vault Agent Injector: of a downwardAPI volume (" + annotationsPath + "), or in a manifest", make: func(p string, o plan.Origin) Front { return Annotations{Path: p, Origin: o} }},
+		{name: flyteName, path: annotationsPath, help: "secret requests of a Flyte task, in the same places", make: func(p string, o plan.Origin) Front { return Flyte{Path: p, Origin: o} }},
 		{name: agentName, help: "the configuration of Vault Agent, HCL or JSON", make: func(p string, o plan.Origin) Front { return Agent{Path: p, Origin: o} }},
 		{name: consulTemplateName, help: "the configuration of consul-template, HCL or JSON", make: func(p string, o plan.Origin) Front { return ConsulTemplate{Path: p, Origin: o} }},
 		{name: secretProviderClassName, help: "a SecretProviderClass of the Vault CSI provider; PATH#NAME takes one of several", make: func(p string, o plan.Origin) Front { return SecretProviderClass{Path: p, Origin: o} }},

@@ -201,6 +201,7 @@ func (m *manifested) containerVariables(c container) []plan.Plan {
 		ref := v.ValueFrom.SecretKeyRef
 		p, ok := m.secretKey(key+".env."+v.Name, ref.Name, map[string]string{v.Name: ref.Key})
 		if ok {
+			m.strict(ref.Optional, key+".env."+v.Name+".valueFrom.secretKeyRef.optional")
 			parts = append(parts, p)
 			m.served = append(m.served, served{container: c.Name, variable: v.Name})
 		}
@@ -211,17 +212,27 @@ func (m *manifested) containerVariables(c container) []plan.Plan {
 		}
 		p, ok := m.secretKey(fmt.Sprintf("%s.envFrom[%d]", key, i), from.SecretRef.Name, nil)
 		if ok {
+			m.strict(from.SecretRef.Optional, fmt.Sprintf("%s.envFrom[%d].secretRef.optional", key, i))
 			for i := range p.EnvSets {
 				p.EnvSets[i].Prefix = from.Prefix
 			}
 			for i := range p.Env {
 				p.Env[i].Name = from.Prefix + p.Env[i].Name
 			}
+			m.shadow(c, fmt.Sprintf("%s.envFrom[%d]", key, i), &p)
 			parts = append(parts, p)
 			m.served = append(m.served, served{container: c.Name, source: i})
 		}
 	}
 	return append(parts, m.references(c)...)
+}
+
+// strict notes that we do not start without what Kubernetes would start without:
+// the same file says where its values come from.
+func (m *manifested) strict(optional bool, key string) {
+	if optional {
+		m.ignore(key, "the file says where the value comes from, so one that is not there is an error")
+	}
 }
 
 // secretKey gives the variables that take keys of a Secret: those that take

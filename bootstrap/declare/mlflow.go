@@ -57,6 +57,7 @@ const (
 	mlflowHosts    = "MLFLOW_SECRETS_ALLOWED_HOSTS"
 	mlflowHeader   = "MLFLOW_AUTH_HEADER_NAME"
 	mlflowURI      = "MLFLOW_TRACKING_URI"
+	mlflowRegistry = "MLFLOW_REGISTRY_URI"
 	mlflowToken    = "MLFLOW_TRACKING_TOKEN"
 	mlflowUsername = "MLFLOW_TRACKING_USERNAME"
 	mlflowPassword = "MLFLOW_TRACKING_PASSWORD"

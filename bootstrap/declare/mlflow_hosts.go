@@ -3,8 +3,9 @@ package declare
 import (
 	"fmt"
 	"net/url"
-	"path"
 	"strings"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
 )
 
 // destination holds the tracking server against the hosts that may get the
@@ -16,40 +17,44 @@ func (m *mlflow) destination() {
 	if !ok || list == "" {
 		return
 	}
-	var globs []string
-	for glob := range strings.SplitSeq(list, ",") {
-		if glob = strings.TrimSpace(glob); glob != "" {
-			globs = append(globs, glob)
-		}
-	}
-	if len(globs) == 0 {
-		m.fail(mlflowHosts, "the list is empty, so no host may get the credentials", "name the hosts, or unset it")
+	hosts, err := plan.ParseHosts(list)
+	switch {
+	case err != nil:
+		m.fail(mlflowHosts, err.Error(), "name the hosts, with patterns such as *.example.com, or unset it")
 		return
-	}
-	if host == "" {
+	case host == "":
 		m.fail(mlflowURI, "it is not set, so it cannot be told whether its host is one that "+mlflowHosts+" allows", "set it to the server's URL")
 		return
 	}
-	allowed := false
-	for _, glob := range globs {
-		match, err := path.Match(hostGlob(glob), strings.ToLower(host))
-		if err != nil {
-			m.fail(mlflowHosts, fmt.Sprintf("%q is no pattern", glob), "write a host, or a pattern such as *.example.com")
-			return
-		}
-		allowed = allowed || match
-	}
-	if !allowed {
-		m.fail(mlflowURI, fmt.Sprintf("its host %q is none of those that %s allows: %s", host, mlflowHosts, strings.Join(globs, ", ")),
-			"add the host to the list if it may get the credentials")
+	m.allow(mlflowURI, host, hosts)
+	if registry, ok := m.registryHost(); ok {
+		m.allow(mlflowRegistry, registry, hosts)
 	}
 }
 
-// hostGlob writes a pattern of Python's fnmatch as one of path.Match. In a host,
-// which has no slash, the two differ in the sign for "none of these" alone. As
-// there, *.example.com does not match example.com.
-func hostGlob(glob string) string {
-	return strings.ReplaceAll(strings.ToLower(glob), "[!", "[^")
+// allow holds the host of one URI against the list.
+func (m *mlflow) allow(name, host string, hosts plan.Hosts) {
+	if !hosts.Allow(host) {
+		m.fail(name, fmt.Sprintf("its host %q is none of those that %s allows: %s", host, mlflowHosts, hosts),
+			"add the host to the list if it may get the credentials; an international name is written in its xn-- form")
+	}
+}
+
+// registryHost gives the host of a model registry of its own, which MLflow's client
+// gives the same credentials. The original does not look at it. One that is no
+// server, such as a database, gets none.
+func (m *mlflow) registryHost() (host string, ok bool) {
+	text := m.text(mlflowRegistry)
+	scheme, _, _ := strings.Cut(text, ":")
+	if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
+		return "", false
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		m.fail(mlflowRegistry, "it is no URL", "write https://HOST, or unset it")
+		return "", false
+	}
+	return u.Hostname(), true
 }
 
 // trackingHost gives the host of the tracking server; "" where none is set. The

@@ -19,10 +19,15 @@ import (
 //   - a key of a configuration file, which is read once more;
 //   - text that the declaration shows openly: the text itself, which may be empty.
 //
+// What is to be sent as JSON must be JSON.
+//
 // The error is a *plan.Problem with CodeConfig that names the place and holds
 // nothing of the text. The caller owns the bytes.
 func Resolve(in Input, h plan.Handle) ([]byte, error) {
 	text, why := resolve(in, h)
+	if why == "" && h.JSON && !json.Valid(text) {
+		why = "it is not JSON"
+	}
 	if why == "" && len(text) == 0 && h.Kind != plan.HandleText && h.Member == "" {
 		why = "it is empty"
 	}
@@ -70,12 +75,12 @@ func partOf(text []byte, h plan.Handle) ([]byte, string) {
 	if h.Member == "" {
 		return text, ""
 	}
-	return memberOf(text, h.Member)
+	return memberOf(text, h.Member, h.JSON)
 }
 
-// memberOf gives a member of the JSON object that text begins with. What the
-// decoder itself says would quote the text.
-func memberOf(text []byte, name string) ([]byte, string) {
+// memberOf gives a member of the JSON object that text begins with, as text or as
+// JSON. What the decoder itself says would quote the text.
+func memberOf(text []byte, name string, asJSON bool) ([]byte, string) {
 	var members map[string]json.RawMessage
 	if err := json.NewDecoder(strings.NewReader(string(text))).Decode(&members); err != nil {
 		return nil, "there is no JSON object"
@@ -86,7 +91,7 @@ func memberOf(text []byte, name string) ([]byte, string) {
 		return nil, "the JSON object has no such member"
 	case !utf8.Valid(member):
 		return nil, "the member is not valid UTF-8"
-	case member[0] != '"':
+	case asJSON || member[0] != '"':
 		return member, ""
 	}
 	var s string

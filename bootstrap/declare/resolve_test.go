@@ -32,6 +32,7 @@ func TestResolve(t *testing.T) {
 		h.Offset, h.Member = at, name
 		return h
 	}
+	inJSON := func(h plan.Handle) plan.Handle { h.JSON = true; return h }
 	for _, tt := range []struct {
 		h         plan.Handle
 		want, why string
@@ -59,6 +60,9 @@ func TestResolve(t *testing.T) {
 		{member(env("RAW"), 0, "a"), "", "env:RAW#a: the member is not valid UTF-8"},
 		{member(env("UNSET"), 1, "s"), "", "env:UNSET@1#s: the variable is not set or empty"},
 		{member(file("json"), 0, "a"), "b", ""},
+		{inJSON(member(file("json"), 0, "a")), `"b"`, ""},
+		{inJSON(member(env("JSON"), 1, "o")), `{"a": [1]}`, ""},
+		{inJSON(env("SET")), "", "env:SET: it is not JSON"},
 		{plan.Handle{Kind: plan.HandleEnv, Name: "SET", Offset: 1, End: 3}, "al", ""},
 		{plan.Handle{Kind: plan.HandleFile, Name: "two", Offset: 1}, "\n", ""},
 		{plan.Handle{Kind: plan.HandleEnv, Name: "SET", Offset: 2, End: 2}, "", "env:SET@2-2: it is empty"},

@@ -93,6 +93,10 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 		t.Fatalf("env: %v", err)
 	}
 	variable.AnyOf[1].resolve(root.Defs)
+	var write schema // one member of what is sent
+	if err := json.Unmarshal(root.Defs["write"].AdditionalProperties, &write); err != nil || len(write.AnyOf) != 2 {
+		t.Fatalf("write: %v", err)
+	}
 	vault := root.Properties["vault"]
 	bundle, piece := root.Defs["bundle"], root.Defs["join"].Items
 	part := bundle.Properties["parts"].Items
@@ -109,6 +113,7 @@ func TestSchemaHasTheParsersKeys(t *testing.T) {
 
 		"{ files: [ { secret: { % } } ] }":                                            root.Defs["secret"].AnyOf[1],
 		"{ files: [ { default: { % } } ] }":                                           root.Defs["default"].AnyOf[1],
+		"{ files: [ { write: { a: { % } } } ] }":                                      write.AnyOf[1],
 		"{ files: [ { join: [ { secret: a, % } ] } ] }":                               piece.AnyOf[1],
 		"{ files: [ { join: [ { text: a, % } ] } ] }":                                 piece.AnyOf[2],
 		"{ files: [ { bundle: { % } } ] }":                                            bundle,

@@ -87,7 +87,7 @@ func (o *classObject) file() (f plan.File, ok bool) {
 	if why := badObjectName(o.name); why != "" {
 		o.fail("objectName", why, "give the name of the file, which may be in a folder: db/password")
 	}
-	from := o.class.at("spec.parameters." + o.key)
+	from := o.class.at(fmt.Sprintf("spec.parameters.%s %q", o.key, o.name)) // a problem with the secret tells the name, as the original's does
 	ref := plan.Ref{Read: o.read(from), Field: o.text("secretKey"), Level: plan.LevelNested, EscapeHTML: true}
 	if ref.Field == "" {
 		ref.Level, ref.Format = plan.LevelFields, plan.FormatResponse
@@ -188,36 +188,31 @@ func (o *classObject) arguments(r *plan.Read) {
 	}
 	r.Body = map[string]plan.Handle{}
 	for _, name := range slices.Sorted(maps.Keys(args)) {
-		text, why := argumentText(args[name])
+		h, why := argument(args[name])
 		if why != "" {
-			o.fail("secretArgs."+name, why, "write one text; where Vault takes a list, it splits a text at the commas")
+			o.fail("secretArgs."+name, why, "")
 			continue
 		}
-		r.Body[name] = plan.Handle{Kind: plan.HandleText, Name: text, Origin: o.class.at(o.place("secretArgs." + name))}
+		h.Origin = o.class.at(o.place("secretArgs." + name))
+		r.Body[name] = h
 	}
 }
 
-// argumentText gives a scalar as text. Vault takes numbers and truth values as
-// text too. The original also sends maps and lists as JSON; we send texts only,
-// and a list whose items are joined would not be the same to every endpoint.
-func argumentText(n yaml.Node) (text, why string) {
+// argument gives what is sent: a text, or anything else as the JSON that the
+// original sends.
+func argument(n yaml.Node) (h plan.Handle, why string) {
 	var v any
 	if err := n.Decode(&v); err != nil {
-		return "", "it cannot be read"
+		return h, "it cannot be read"
 	}
-	switch v := v.(type) {
-	case string:
-		return v, ""
-	case bool, int, int64, uint64, float64:
-		b, err := json.Marshal(v)
-		if err != nil {
-			return "", "this number cannot be sent"
-		}
-		return string(b), ""
-	case nil:
-		return "", "it has no value"
+	if text, ok := v.(string); ok {
+		return plan.Handle{Kind: plan.HandleText, Name: text}, ""
 	}
-	return "", "a list or a map is not sent"
+	b, err := json.Marshal(v)
+	if err != nil {
+		return h, "JSON has no way to write it"
+	}
+	return plan.Handle{Kind: plan.HandleText, Name: string(b), JSON: true}, ""
 }
 
 // encoding applies to one field only.

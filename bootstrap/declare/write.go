@@ -182,7 +182,7 @@ func (c *configWriter) notCopied(h plan.Handle, what, fix string) {
 
 // text gives a text that is no secret, or the place of one.
 func (c *configWriter) text(h plan.Handle, what string) any {
-	if h.Kind == plan.HandleText {
+	if h.Kind == plan.HandleText && !h.JSON {
 		return h.Name
 	}
 	return c.place(h, what)
@@ -208,6 +208,7 @@ func (c *configWriter) place(h plan.Handle, what string) *mapping {
 	if h.End > 0 {
 		m.put("end", asNumber(h.End))
 	}
+	m.flag("json", h.JSON)
 	return m
 }
 

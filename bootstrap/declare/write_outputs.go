@@ -88,6 +88,7 @@ func (c *configWriter) envFrom(p *plan.Plan) []any {
 		}
 		m.text("prefix", s.Prefix)
 		m.flag("upcase", s.Upcase)
+		m.flag("any_name", s.AnyName)
 		m.texts("allow", s.Allow)
 		m.below("take", textMap(s.Take))
 		if s.Duplicate != plan.DuplicateError {

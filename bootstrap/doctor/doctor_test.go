@@ -242,28 +242,6 @@ func TestColors(t *testing.T) {
 	}
 }
 
-func TestHostAllowed(t *testing.T) {
-	for _, c := range []struct {
-		list, host string
-		want       bool
-	}{
-		{"mlflow.example.org", "mlflow.example.org", true},
-		{"MLflow.Example.org", "mlflow.example.ORG", true},
-		{"*.example.org", "example.org", false},
-		{"*.example.org", "a.b.example.org", true},
-		{"a, b ,c", "b", true},
-		{"h[!0-9]", "h1", false},
-		{"h[!0-9]", "hx", true},
-		{"*.example.org", "example.org.evil.net", false},
-		{"[", "[", false},
-		{"", "host", false},
-	} {
-		if got := hostAllowed(c.list, c.host); got != c.want {
-			t.Errorf("%q allows %q: %v", c.list, c.host, got)
-		}
-	}
-}
-
 func TestDescribeSecret(t *testing.T) {
 	fields := map[string]any{}
 	for i := range maxNames + 5 {

@@ -34,7 +34,7 @@ func parts(p plan.Plan) []part {
 		add("variable "+v.Name, v.Optional || hasDefault(v.Source), func(one *plan.Plan) { one.Env = []plan.Env{v} })
 	}
 	for _, s := range p.EnvSets {
-		add("variables "+s.Prefix+"*", s.Ref.Read.Optional, func(one *plan.Plan) { one.EnvSets = []plan.EnvSet{s} })
+		add(s.Title(), s.Ref.Read.Optional, func(one *plan.Plan) { one.EnvSets = []plan.EnvSet{s} })
 	}
 	return all
 }

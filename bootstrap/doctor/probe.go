@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"net"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 
@@ -75,23 +74,17 @@ func (e *exam) target() (*url.URL, error) {
 		return nil, bad(plan.CodeUsage, "--probe", "must not hold a user or password", "the plan's credentials are sent")
 	}
 	list, _ := e.world.Lookup(allowedHosts)
-	if strings.TrimSpace(list) != "" && !hostAllowed(list, u.Hostname()) {
+	if strings.TrimSpace(list) == "" {
+		return u, nil
+	}
+	hosts, err := plan.ParseHosts(list)
+	switch {
+	case err != nil:
+		return nil, bad(plan.CodeConfig, allowedHosts, err.Error(), "name the hosts, or unset it")
+	case !hosts.Allow(u.Hostname()):
 		return nil, bad(plan.CodeConfig, "host "+u.Hostname(), "is none that "+allowedHosts+" allows", "probe the tracking server itself, or add its host to the list")
 	}
 	return u, nil
-}
-
-// hostAllowed compares as MLflow Secrets Auth does: shell patterns, divided by
-// commas, whatever the case; *.example.org does not match example.org.
-func hostAllowed(list, host string) bool {
-	for _, pattern := range strings.Split(list, ",") {
-		// fnmatch negates with !, package path with ^.
-		pattern = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(pattern)), "[!", "[^")
-		if ok, err := path.Match(pattern, strings.ToLower(host)); err == nil && ok {
-			return true
-		}
-	}
-	return false
 }
 
 // authorization makes the header of what was rendered. MLflow's client takes a
@@ -121,6 +114,8 @@ func (e *exam) answered(u *url.URL, status int) {
 		fail(plan.CodeDenied, "the server refuses the credentials", "check the secret, and what its user may do there")
 	case status >= 500 || status == 429:
 		fail(plan.CodeUnavailable, "the server cannot answer", "see how the server is")
+	case status >= 300 && status < 400: // to a page for logging in, as often as not
+		e.warn(stepProbe, u.Host, "the server did not refuse the credentials, but sends elsewhere, and they did not go there ("+said+")", "probe the place that it leads to, if that is the tracking server")
 	case status >= 400 || status < 200:
 		e.warn(stepProbe, u.Host, "the server did not refuse the credentials, but has nothing at this path ("+said+")", "give a path that needs a login, such as /api/2.0/mlflow/experiments/get-by-name?experiment_name=Default")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):

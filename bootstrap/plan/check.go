@@ -211,7 +211,7 @@ func (c *checker) env() {
 		switch {
 		case e.Name == "":
 			c.fail(e.Origin, "a variable", "its name is empty", "")
-		case strings.ContainsAny(e.Name, "=\x00 \t\r\n"):
+		case strings.ContainsAny(e.Name, "=\x00") || strings.ContainsAny(e.Name, " \t\r\n") && !e.AnyName:
 			c.fail(e.Origin, what, "a name cannot have =, NUL or white space in it", "")
 		case strings.HasPrefix(e.Name, "SECRETBOOT_"):
 			c.fail(e.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")

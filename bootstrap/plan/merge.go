@@ -103,6 +103,9 @@ func Overlay(low, high Plan) Plan {
 	// must not come back because somebody denies another variable.
 	out.Run.EnvDeny = joinedLists(high.Run.EnvDeny, low.Run.EnvDeny)
 	out.Vault.KV = union(low.Vault.KV, high.Vault.KV)
+	if len(high.Vault.KV) > 0 {
+		out.Vault.KVOrigin = high.Vault.KVOrigin
+	}
 	out.Vault.Headers = union(low.Vault.Headers, high.Vault.Headers)
 	if high.Vault.HeaderSet.Kind != HandleNone {
 		out.Vault.HeaderSet = high.Vault.HeaderSet
@@ -112,7 +115,7 @@ func Overlay(low, high Plan) Plan {
 	out.Login.Ambient = union(low.Login.Ambient, high.Login.Ambient)
 	out.Login.Params = union(low.Login.Params, high.Login.Params)
 	if len(high.Run.Command) > 0 {
-		out.Run.Command = high.Run.Command
+		out.Run.Command, out.Run.CommandOrigin = high.Run.Command, high.Run.CommandOrigin
 	}
 	out.Run.Command = slices.Clone(out.Run.Command)
 	out.appendLists(low, high)
@@ -155,6 +158,22 @@ func union[V any](low, high map[string]V) map[string]V {
 	maps.Copy(out, low)
 	maps.Copy(out, high)
 	return out
+}
+
+// Yield gives p without the settings, login inputs and login parameters that high
+// has. Overlay would put high's in their place; two plans that are merged before are
+// not in conflict about them. Neither argument is changed.
+func Yield(p, high Plan) Plan {
+	theirs := high.settings()
+	for i, s := range p.settings() {
+		if theirs[i].isSet() && s.name != envDeny {
+			s.forget()
+		}
+	}
+	p.Login.Inputs, p.Login.Params = maps.Clone(p.Login.Inputs), maps.Clone(p.Login.Params)
+	maps.DeleteFunc(p.Login.Inputs, func(name string, _ Handle) bool { _, ok := high.Login.Inputs[name]; return ok })
+	maps.DeleteFunc(p.Login.Params, func(name string, _ Setting[string]) bool { return high.Login.Params[name].IsSet })
+	return p
 }
 
 // Merge joins plans of one rank, none of which wins over another: a setting, a
@@ -213,12 +232,12 @@ func (p *Plan) conflicts(part *Plan) Problems {
 	}
 	for _, mount := range shared(p.Vault.KV, part.Vault.KV) {
 		if p.Vault.KV[mount] != part.Vault.KV[mount] {
-			problems = append(problems, conflict("vault.kv."+mount, Origin{}, Origin{}))
+			problems = append(problems, conflict("vault.kv."+mount, p.Vault.KVOrigin, part.Vault.KVOrigin))
 		}
 	}
 	a, b := p.Run.Command, part.Run.Command
 	if len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-		problems = append(problems, conflict("run.command", Origin{}, Origin{}))
+		problems = append(problems, conflict("run.command", p.Run.CommandOrigin, part.Run.CommandOrigin))
 	}
 	return problems
 }

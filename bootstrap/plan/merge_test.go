@@ -179,9 +179,10 @@ func TestMerge(t *testing.T) {
 	c.Vault.HeaderSet = Handle{Kind: HandleFile, Name: "A", Origin: at("three")}
 	c.Vault.Redirects, b.Vault.Redirects = Set([]string{"a"}, at("three")), Set([]string{"a", "b"}, at("two"))
 	c.Refresh.OnChange = Set(Action{Kind: ActionExec, Argv: []string{"x", "1"}}, at("three"))
-	c.Run.Command = []string{"c"}
+	c.Run.Command, c.Run.CommandOrigin, c.Vault.KVOrigin = []string{"c"}, at("three"), at("three")
 	d := Plan{Refresh: Refresh{OnChange: Set(Action{Kind: ActionExec, Argv: []string{"x", "2"}}, at("four"))}}
 	d.Vault.KV, d.Run.Command = map[string]KVRule{"secret": KV2}, []string{"d"}
+	d.Run.CommandOrigin, d.Vault.KVOrigin = at("four"), at("four")
 	_, err = Merge(a, b, c, d)
 	want := `setting "vault.address": declared with another value at one (declared at three); keep one of the two
 setting "vault.redirects": declared with another value at two (declared at three); keep one of the two
@@ -190,8 +191,8 @@ setting "vault.auth.token": declared with another value at one (declared at thre
 setting "vault.headers.X": declared with another value at one (declared at three); keep one of the two
 setting "vault.headers": declared with another value at one (declared at three); keep one of the two
 setting "refresh.on_change": declared with another value at three (declared at four); keep one of the two
-setting "vault.kv.secret": two declarations of the same rank differ; keep one of the two
-setting "run.command": two declarations of the same rank differ; keep one of the two`
+setting "vault.kv.secret": declared with another value at three (declared at four); keep one of the two
+setting "run.command": declared with another value at three (declared at four); keep one of the two`
 	if err == nil || err.Error() != want || CodeOf(err) != CodeConfig {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
@@ -214,5 +215,38 @@ func TestMergeHides(t *testing.T) {
 	}
 	if !slices.Equal(a.Run.EnvDeny.Value, []string{"A", "B"}) {
 		t.Error("an argument was changed")
+	}
+}
+
+// TestYield: what high says is in no conflict, and nothing else is lost.
+func TestYield(t *testing.T) {
+	var a, b, high Plan
+	a.Vault.Address, b.Vault.Address = Set("a", at("one")), Set("b", at("two"))
+	a.Timeout = Set(time.Second, at("one"))
+	a.Login.Params = map[string]Setting[string]{"audience": Set("a", at("one"))}
+	b.Login.Params = map[string]Setting[string]{"audience": Set("b", at("two")), "type": Set("iam", at("two"))}
+	a.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "A"}, "jwt": {Kind: HandleFile, Name: "/jwt"}}
+	b.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "B"}}
+	a.Run.EnvDeny, high.Run.EnvDeny = Set([]string{"A"}, at("one")), Set([]string{"H"}, at("high"))
+	high.Vault.Address = Set("high", at("high"))
+	high.Login.Params = map[string]Setting[string]{"audience": Set("h", at("high"))}
+	high.Login.Inputs = map[string]Handle{"token": {Kind: HandleEnv, Name: "H"}}
+
+	if _, err := Merge(a, b); err == nil {
+		t.Fatal("they differ")
+	}
+	both, err := Merge(Yield(a, high), Yield(b, high))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Overlay(both, high)
+	if got.Vault.Address.Value != "high" || got.Timeout.Value != time.Second || got.Login.Params["audience"].Value != "h" || got.Login.Params["type"].Value != "iam" {
+		t.Errorf("%+v", got)
+	}
+	if len(got.Login.Inputs) != 2 || got.Login.Inputs["token"].Name != "H" || !slices.Equal(got.Run.EnvDeny.Value, []string{"H", "A"}) {
+		t.Errorf("%+v, %q", got.Login.Inputs, got.Run.EnvDeny.Value)
+	}
+	if a.Login.Inputs["token"].Name != "A" || !a.Vault.Address.IsSet {
+		t.Errorf("it was changed: %+v", a)
 	}
 }

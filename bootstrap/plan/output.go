@@ -72,6 +72,7 @@ type Env struct {
 	Name     string
 	Source   Source
 	Optional bool // left out when its secret is missing
+	AnyName  bool // white space in the name is meant, see EnvSet
 	Refresh  Refresh
 	Origin   Origin
 }
@@ -89,7 +90,23 @@ type EnvSet struct {
 	// nil: every field under its own name.
 	Take map[string]string
 
+	// AnyName delivers a field whose name no shell could use, such as a.b, as
+	// execve(2) would: all but an empty name and one with = or NUL in it.
+	AnyName bool
+
 	Origin Origin
+}
+
+// Title names the variables, for people: variable A, or variables APP_*.
+func (s EnvSet) Title() string {
+	names := sortedKeys(s.Take)
+	switch {
+	case s.Take == nil:
+		return "variables " + s.Prefix + "*"
+	case len(names) == 1:
+		return "variable " + names[0]
+	}
+	return "variables " + strings.Join(names, ", ")
 }
 
 // Duplicate says what happens when a variable of a set has the name of one that

@@ -75,7 +75,8 @@ type Vault struct {
 
 	// KV gives the version of a KV mount that the server need not be asked
 	// about, by mount path without slashes at the ends.
-	KV map[string]KVRule
+	KV       map[string]KVRule
+	KVOrigin Origin // of all of them
 }
 
 // TLS mirrors the settings of the vault command line.
@@ -212,6 +213,7 @@ const (
 // Run is the target process.
 type Run struct {
 	Command         []string
+	CommandOrigin   Origin
 	Mode            Setting[RunMode]
 	User            Setting[string] // uid[:gid] or names
 	KillTimeout     Setting[time.Duration]

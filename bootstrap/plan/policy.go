@@ -122,8 +122,12 @@ func (b *policy) prefix() string {
 
 // read grants what one request needs.
 func (b *policy) read(r request) {
-	if r.find != nil {
+	switch {
+	case r.find != nil:
 		b.search(r)
+		return
+	case r.Op == OpList && b.goesBelow(SplitPath(r.Path)):
+		b.addBelow(SplitPath(r.Path), r.Origin, "list")
 		return
 	}
 	b.at(r.Read, r.Path, "")
@@ -218,8 +222,21 @@ func (b *policy) search(r request) {
 	b.addBelow(read, r.Origin, "read")
 }
 
+// goesBelow reports whether a search lists a path and the folders below it: what
+// that is granted is enough for the path itself.
+func (b *policy) goesBelow(path string) bool {
+	return slices.ContainsFunc(requests(b.plan), func(r request) bool {
+		return r.find != nil && !r.find.Flat && SplitPath(r.find.List) == path
+	})
+}
+
+// computed tells which paths are not there. Those of a search are: they are below
+// the path that it lists.
 func (b *policy) computed() {
 	for _, at := range b.plan.Computed {
+		if slices.ContainsFunc(requests(b.plan), func(r request) bool { return r.find != nil && r.Origin == at }) {
+			continue
+		}
 		b.last = append(b.last, "Not known before it runs, and so not here: the paths that are computed at "+at.String()+".")
 	}
 }
@@ -248,7 +265,7 @@ func (b *policy) mayLease() bool {
 	return slices.ContainsFunc(requests(b.plan), func(r request) bool {
 		path := SplitPath(r.Path)
 		mount, _ := b.mount(path)
-		return mount == "" && !SaysKV2(path) && r.KV == KVAuto && r.Op != OpList
+		return mount == "" && !SaysKV2(path) && (r.KV == KVAuto || r.KV == KVLiteral) && r.Op != OpList
 	})
 }
 

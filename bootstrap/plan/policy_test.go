@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -128,5 +129,34 @@ func TestPolicyTellsSigns(t *testing.T) {
 		if want == "" && (strings.Contains(out.String(), "# the ") || strings.Contains(out.String(), "# {{")) || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: got\n%s", path, &out)
 		}
+	}
+}
+
+// TestPolicySearch: what a search lists is granted with its folders in one line,
+// and nothing of it is said to be unknown.
+func TestPolicySearch(t *testing.T) {
+	find := &Find{List: "secret/metadata/a", Read: "secret/data/a"}
+	list := Read{Path: "secret/metadata/a", Op: OpList, KV: KVLiteral, Origin: at("find")}
+	p := Plan{
+		Reads:    []Read{list, {Path: "secret/metadata/b", Op: OpList, KV: KVLiteral, Origin: at("other")}},
+		Sets:     []FileSet{{Bundle: &Bundle{Parts: []Part{{Find: find, Origin: at("find")}}}}},
+		Computed: []Origin{at("find"), at("template")},
+	}
+	p.Login.Method = Set("none", Origin{})
+	want := []string{
+		`path "secret/metadata/a/*" { capabilities = ["list"] }`,
+		`path "secret/metadata/b" { capabilities = ["list"] }`,
+		`path "secret/data/a/*" { capabilities = ["read"] }`,
+	}
+	if got := lines(t, p); !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	var text strings.Builder
+	if err := Policy(&text, p); err != nil || strings.Contains(text.String(), "computed at find") || !strings.Contains(text.String(), "computed at template") {
+		t.Errorf("%v\n%s", err, &text)
+	}
+	find.Flat = true
+	if got := lines(t, p); got[0] != `path "secret/metadata/a" { capabilities = ["list"] }` {
+		t.Errorf("flat: %q", got)
 	}
 }

@@ -30,6 +30,9 @@ func (r Read) Key() string {
 	for _, name := range names {
 		h := r.Body[name]
 		kind := strconv.Itoa(int(h.Kind)) // the text "env:A" is not the variable A
+		if h.JSON {
+			kind += "j"
+		}
 		b.WriteString(" " + strconv.Quote(name) + "=" + kind + ":" + strconv.Quote(h.String()))
 	}
 	return b.String()

@@ -20,6 +20,7 @@ func TestReadKey(t *testing.T) {
 		{"same body", write(text), write(Handle{Kind: HandleText, Name: "env:A", Origin: at("2")}), true},
 		{"body", write(text), write(Handle{Kind: HandleText, Name: "x"}), false},
 		{"a text like a place", write(text), write(other), false},
+		{"a text like JSON", write(Handle{Kind: HandleText, Name: "1"}), write(Handle{Kind: HandleText, Name: "1", JSON: true}), false},
 	} {
 		if got := tt.a.Key() == tt.b.Key(); got != tt.same {
 			t.Errorf("%s: %q and %q", tt.name, tt.a.Key(), tt.b.Key())

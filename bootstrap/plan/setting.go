@@ -54,6 +54,7 @@ type setting interface {
 	text() string
 	same(setting) bool
 	take(setting)
+	forget()
 }
 
 func (s *Setting[T]) isSet() bool  { return s.IsSet }
@@ -64,6 +65,8 @@ func (s *Setting[T]) same(o setting) bool {
 	v, ok := o.(*Setting[T])
 	return ok && reflect.DeepEqual(s.Value, v.Value)
 }
+
+func (s *Setting[T]) forget() { *s = Setting[T]{} }
 
 func (s *Setting[T]) take(o setting) {
 	if v, ok := o.(*Setting[T]); ok {
@@ -97,6 +100,10 @@ type Handle struct {
 	Member string
 	Offset int
 	End    int
+
+	// JSON, of what a write sends, says that the text is JSON and goes out as it is,
+	// not as a JSON string. With a Member it is the JSON of a string as well.
+	JSON bool
 }
 
 // String names the place, as env:NAME, file:PATH or FILE#KEY; a part of a text
@@ -133,5 +140,5 @@ func (h Handle) member() string {
 
 // same reports whether both name the same place, wherever they were declared.
 func (h Handle) same(o Handle) bool {
-	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End && h.JSON == o.JSON
 }

@@ -1,5 +1,10 @@
 package plan
 
+import (
+	"maps"
+	"slices"
+)
+
 // Dialect is the template language that a declaration is written in.
 type Dialect uint8
 
@@ -50,6 +55,17 @@ func (s Source) IsOpen() bool {
 		}
 	}
 	return len(s.Pieces) > 0
+}
+
+// TakesApart reports whether the source is made of the text of a variable: a piece
+// of it, or a part of what it writes. What convert writes of bank-vaults' references
+// is.
+func (s Source) TakesApart(variable string) bool {
+	of := func(h Handle) bool { return h.Kind == HandleEnv && h.Name == variable }
+	return slices.ContainsFunc(s.Pieces, func(p Piece) bool { return p.Text != nil && of(*p.Text) }) ||
+		slices.ContainsFunc(s.refs(), func(r *Ref) bool {
+			return slices.ContainsFunc(slices.Collect(maps.Values(r.Read.Body)), of)
+		})
 }
 
 // refs are the references that a source reads.

@@ -114,6 +114,8 @@ type ViewEnvSet struct {
 	Rotation  string   `json:"rotation"`
 
 	Take map[string]string `json:"take,omitempty"` // fields by the name of their variable; the other fields are not taken
+
+	AnyName bool `json:"any_name,omitempty"` // names that no shell could use are delivered too
 }
 
 // ViewIgnored is a part of a declaration that has no effect.
@@ -196,6 +198,7 @@ func viewEnvSet(s EnvSet, all Refresh) ViewEnvSet {
 		Prefix: s.Prefix, Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
 		Optional: s.Bundle == nil && s.Ref.Read.Optional, Upcase: s.Upcase,
 		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all), Take: s.Take,
+		AnyName: s.AnyName,
 	}
 }
 

@@ -194,7 +194,7 @@ func (p *postLogin) run(ctx context.Context, c *Client) error {
 			members["secret_id"] = unwrapped
 		}
 		p.last = members
-		return encode(members)
+		return encode(members, nil)
 	}
 	ans, err := c.do(ctx, request{
 		method: http.MethodPut, path: "auth/" + p.mount + "/login" + p.path, body: body,

@@ -20,7 +20,8 @@ import (
 // two versions of a secret.
 //
 // The function does what its plan.Read says: a GET, a LIST, or a PUT with the
-// body, whose values are sent as JSON strings. A missing secret or version is
+// body, whose values are sent as JSON strings, or as the JSON that they are where
+// plan.Handle.JSON says so. A missing secret or version is
 // a *plan.Problem with plan.CodeMissing; the other codes are CodeDenied,
 // CodeUnavailable, CodeProtocol and CodeConfig. It may be called from several
 // goroutines at once.
@@ -177,7 +178,7 @@ func (c *Client) requestFor(r plan.Read, path string, body map[string]secret.Val
 		req.method, req.once = "LIST", false
 	case plan.OpWrite:
 		req.method, req.once, req.mayBeEmpty = http.MethodPut, true, true
-		req.body = texts(body)
+		req.body = bodyOf(body, r.Body)
 	case plan.OpRead:
 		if r.Version > 0 {
 			req.params = url.Values{"version": {strconv.Itoa(r.Version)}}

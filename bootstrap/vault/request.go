@@ -50,18 +50,33 @@ func nobody() *secret.Value { return &secret.Value{} }
 
 // texts makes a body of strings.
 func texts(members map[string]secret.Value) func(context.Context) ([]byte, error) {
-	return func(context.Context) ([]byte, error) { return encode(members) }
+	return bodyOf(members, nil)
+}
+
+// bodyOf makes a body of strings, and of JSON where the place that a member comes
+// from says so.
+func bodyOf(members map[string]secret.Value, places map[string]plan.Handle) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) { return encode(members, places) }
 }
 
 // encode writes the members as one JSON object. Text that is no UTF-8 would be
 // changed on the way, so it is refused.
-func encode(members map[string]secret.Value) ([]byte, error) {
-	plain := make(map[string]string, len(members))
+func encode(members map[string]secret.Value, places map[string]plan.Handle) ([]byte, error) {
+	plain := make(map[string]any, len(members))
 	for name, v := range members {
-		if !utf8.Valid(v.Reveal()) {
-			return nil, &plan.Problem{Code: plan.CodeConfig, What: name, Why: "is not valid UTF-8, so JSON cannot carry it", Fix: "encode it, for example as base64"}
+		bad := &plan.Problem{Code: plan.CodeConfig, What: name}
+		switch text := v.Reveal(); {
+		case !utf8.Valid(text):
+			bad.Why, bad.Fix = "is not valid UTF-8, so JSON cannot carry it", "encode it, for example as base64"
+			return nil, bad
+		case !places[name].JSON:
+			plain[name] = string(text)
+		case !json.Valid(text):
+			bad.Why = "is not JSON"
+			return nil, bad
+		default:
+			plain[name] = json.RawMessage(text)
 		}
-		plain[name] = string(v.Reveal())
 	}
 	body, err := json.Marshal(plain)
 	if err != nil {

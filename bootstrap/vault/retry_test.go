@@ -103,6 +103,27 @@ func TestWritesAndLists(t *testing.T) {
 	}
 }
 
+// TestWritesJSON: what is JSON at its place is sent as it is, number by number.
+func TestWritesJSON(t *testing.T) {
+	sent := ""
+	c, _ := inMemory(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		sent = string(text)
+		w.WriteHeader(http.StatusNoContent)
+	}, nil)
+	write := func(big string) error {
+		r := plan.Read{Path: "kv/x", Op: plan.OpWrite, Body: map[string]plan.Handle{"text": {}, "list": {JSON: true}, "big": {JSON: true}}}
+		_, err := c.Generation()(t.Context(), r, map[string]secret.Value{
+			"text": secret.New([]byte("1")), "list": secret.New([]byte(`["a", null]`)), "big": secret.New([]byte(big)),
+		})
+		return err
+	}
+	if err := write("12345678901234567890.10"); err != nil || sent != `{"big":12345678901234567890.10,"list":["a",null],"text":"1"}` {
+		t.Errorf("%v: %s", err, sent)
+	}
+	problem(t, write(canary), plan.CodeConfig, "big: is not JSON")
+}
+
 // TestEngineRefusals: what the engines say of a mistake, and what we make of it.
 func TestEngineRefusals(t *testing.T) {
 	tested := strings.Builder{}
