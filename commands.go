@@ -16,6 +16,7 @@ import (
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/volume"
 )
 
@@ -35,6 +36,7 @@ type app struct {
 	wrapping  bool   // under `run`: codes of ours must not look like the command's
 	childCode int
 	receipt   receipts
+	janitor   *process.Janitor // nil: there is none
 }
 
 func (a *app) logger() *slog.Logger {

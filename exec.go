@@ -31,6 +31,7 @@ type target struct {
 	core       *unix.Rlimit // of core files, as we were started with
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
+	janitor    *process.Janitor
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
@@ -102,5 +103,6 @@ func (t *target) spec(env []string) process.Spec {
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
 		Privileges: t.privileges, Core: t.core, Here: t.here, Leave: true,
+		Janitor: t.janitor,
 	}
 }

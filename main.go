@@ -45,6 +45,10 @@ func main() {
 	signals := make(chan os.Signal, signalBuffer)
 	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
 	core := process.Guard() // of what we have in memory; the command is free of that
+	if isJanitor(os.Args) {
+		attend(context.Background())
+		os.Exit(0)
+	}
 	a := &app{
 		core:    core,
 		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
@@ -60,6 +64,7 @@ func (a *app) main(args []string) int {
 	}
 	a.early = a.endAtSignal()
 	defer a.early()
+	defer a.dismissJanitor()
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

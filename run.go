@@ -149,6 +149,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 		return a.replace(ctx, t, env, held)
 	}
 	process.Notify(a.signals)
+	t.janitor = a.janitor
 	code, err := t.supervise(env, a.signals)
 	a.childCode = code
 	closeErr := held.Close(ctx)
@@ -175,6 +176,7 @@ func (a *app) replace(ctx context.Context, t *target, env []string, held *bootst
 	if sig := a.pending(); sig != nil {
 		return errors.Join(sig, held.Close(ctx))
 	}
+	a.dismissJanitor() // it would take what we leave to the command
 	err := held.Release(ctx)
 	if err != nil {
 		return err
@@ -274,7 +276,13 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 		})
 	}
 	if len(p.Files)+len(p.Sets) > 0 {
-		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, t, log) }
+		d.Sink = func() (bootstrap.Sink, error) {
+			s, err := a.openSink(p, private, t, log)
+			if err == nil && t != nil {
+				a.startJanitor(p, s)
+			}
+			return s, err
+		}
 	}
 	return d
 }
@@ -295,7 +303,7 @@ func removeFile(name string) error {
 
 // openSink opens the folder that was asked for, or chooses one, and those that
 // absolute paths need.
-func (a *app) openSink(p plan.Plan, private bool, t *target, log *slog.Logger) (bootstrap.Sink, error) {
+func (a *app) openSink(p plan.Plan, private bool, t *target, log *slog.Logger) (*volume.Roots, error) {
 	s := p.Sink
 	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
 	own := s.Mount.Or(plan.MountShared) == plan.MountPrivate

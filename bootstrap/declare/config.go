@@ -304,6 +304,7 @@ func (d *decoder) run(v value) {
 			}
 		},
 		"kill_timeout":     d.duration(&r.KillTimeout),
+		"janitor":          d.boolean(&r.Janitor),
 		"keep_credentials": d.boolean(&r.KeepCredentials),
 		"pristine":         d.boolean(&r.Pristine),
 		"env_allow":        d.patterns(&r.EnvAllow),

@@ -243,6 +243,7 @@ func (c *configWriter) run(r *plan.Run) *mapping {
 	m.texts("command", r.Command)
 	set(m, "mode", r.Mode, asWord)
 	set(m, "kill_timeout", r.KillTimeout, asPeriod)
+	set(m, "janitor", r.Janitor, asFlag)
 	set(m, "keep_credentials", r.KeepCredentials, asFlag)
 	set(m, "pristine", r.Pristine, asFlag)
 	set(m, "env_allow", r.EnvAllow, asTexts)

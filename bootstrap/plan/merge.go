@@ -52,6 +52,7 @@ func (p *Plan) settings() []named {
 		{"run.mode", &r.Mode},
 		{"run.user", &r.User},
 		{"run.kill_timeout", &r.KillTimeout},
+		{"run.janitor", &r.Janitor},
 		{"run.mask", &r.Mask},
 		{"run.fail_on_leak", &r.FailOnLeak},
 		{"run.pty", &r.PTY},

@@ -57,6 +57,7 @@ func DefaultMode(group string) fs.FileMode {
 
 // IsWide reports whether a mode lets others in, or the group do more than read.
 func IsWide(m fs.FileMode) bool { return m&0o037 != 0 }
+
 // Give makes a user, and its group, the owner of the files that name none: both
 // are numbers or names. They get the mode that they would have had without.
 func (p *Plan) Give(owner, group string) {

@@ -217,6 +217,7 @@ type Run struct {
 	Mode            Setting[RunMode]
 	User            Setting[string] // uid[:gid] or names, see SplitUser
 	KillTimeout     Setting[time.Duration]
+	Janitor         Setting[bool] // a helper cleans up when we are killed; not set: yes
 	Mask            Setting[Mask]
 	FailOnLeak      Setting[bool]
 	PTY             Setting[PTY]
