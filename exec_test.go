@@ -158,6 +158,7 @@ func split(s string) []string {
 // TestEnvironmentGuards: what the kernel would refuse is said before, and all
 // of it together.
 func TestEnvironmentGuards(t *testing.T) {
+	t.Chdir(".") // who supervises goes to /
 	const canary = "CANARY-s3cr3t"
 	longest := maxEnvString - len("A=") - 1
 	tg := &target{}
@@ -213,6 +214,7 @@ func TestStartProblem(t *testing.T) {
 // TestTargetCheck: what is found is what is started, and what cannot be is
 // known before anything else is done.
 func TestTargetCheck(t *testing.T) {
+	t.Chdir(".") // who supervises goes to /
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) {
 		t.Helper()

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -25,11 +26,13 @@ func tomlFields(fields map[string]any) ([]byte, failures) {
 	if len(bad) > 0 {
 		return nil, bad
 	}
-	b, err := toml.Marshal(tree)
-	if err != nil {
+	var b bytes.Buffer
+	enc := toml.NewEncoder(&b)
+	enc.Indent = "" // a table is no block
+	if err := enc.Encode(tree); err != nil {
 		return nil, failures{badData("the secret cannot be written as TOML", "use format: json or a template")}
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // tomlValue gives v with Go's numbers in it, or what it has that TOML cannot
