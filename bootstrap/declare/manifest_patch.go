@@ -138,11 +138,11 @@ func (p *patcher) split() {
 	}
 }
 
-// ignored is what has no meaning for us. A volume that the patch brings is none
-// that somebody else has to.
+// ignored is what has no meaning for us, but for what only the patch does: it
+// brings the volume for TLS, and our init container is the first.
 func (p *patcher) ignored() []plan.Ignored {
 	return slices.DeleteFunc(slices.Clone(p.files.Ignored), func(i plan.Ignored) bool {
-		return p.tls && i.What == "annotation "+injectorPrefix+tlsSecret
+		return p.tls && i.Origin.Key == injectorPrefix+tlsSecret || i.Origin.Key == injectorPrefix+initFirst
 	})
 }
 

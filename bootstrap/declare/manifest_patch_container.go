@@ -25,7 +25,7 @@ func (p *patcher) changes(list string, containers []container) []any {
 func (p *patcher) change(c container, list string) obj {
 	out := obj{}
 	var mounts []any
-	if list == "containers" || p.annotated()[injectorPrefix+"agent-init-first"] == "true" {
+	if list == "containers" || p.annotated()[injectorPrefix+initFirst] == "true" {
 		for _, m := range p.added() {
 			mounts = append(mounts, mountOf(m.Name, m.MountPath, true))
 		}

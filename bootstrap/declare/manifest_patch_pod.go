@@ -20,6 +20,7 @@ const (
 const (
 	tlsSecret = "tls-secret" // the injector's annotation, and where it mounts the Secret
 	tlsMount  = "/vault/tls"
+	initFirst = "agent-init-first" // the annotation: the files are for the other init containers too
 )
 
 // patched is the spec of the pod in the patch.

@@ -43,7 +43,7 @@ func (m *manifested) references(c container) []plan.Plan {
 		in.Environ = append(in.Environ, name+"="+vars[name])
 	}
 	in.Lookup = func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
-	p, found, err := BankVaults{}.Declare(in)
+	p, found, err := BankVaults{Origin: m.at(m.podKey("spec.containers." + c.Name + ".env"))}.Declare(in)
 	m.problems.Add(err)
 	if !found || err != nil || len(p.Env)+len(p.EnvSets) == 0 {
 		return nil
