@@ -17,8 +17,8 @@ const manifestName = "manifest"
 //   - the annotations of the Vault Agent Injector, and Flyte's secret requests;
 //   - csi volumes of the Secrets Store driver with their SecretProviderClass, as
 //     files where the containers mount them;
-//   - volumes, secretKeyRef and secretRef of a Secret that an ExternalSecret, or
-//     the secretObjects of such a class, would make;
+//   - secretKeyRef and secretRef of a Secret that an ExternalSecret, or the
+//     secretObjects of such a class, would make, and volumes of the former;
 //   - bank-vaults references in a container's variables, with the webhook's
 //     annotations (vault.security.banzaicloud.io/…).
 //

@@ -37,7 +37,8 @@ type PatchNotes struct {
 //
 // The error is w's, or plan.Problems with CodeConfig: those of Declare, but for
 // several containers; a container whose command is not in the manifest, so that we
-// cannot stand before it; and something that would lose what the patch takes away.
+// cannot stand before it; something that would lose what the patch takes away; and
+// names of ours that the pod has already.
 func (f Manifest) Patch(out io.Writer, in Input, image string) (PatchNotes, error) {
 	p, err := f.patcher(in)
 	if err != nil {
@@ -99,6 +100,7 @@ func (f Manifest) patcher(in Input) (*patcher, error) {
 	if !p.hasFiles() && len(p.wrapped) == 0 {
 		p.fail(p.podKey("spec"), "nothing in it needs a patch", "")
 	}
+	p.namesTaken()
 	p.stillNeeded()
 	p.onlyReferences()
 	return p, p.problems.Err()

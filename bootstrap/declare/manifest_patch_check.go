@@ -28,6 +28,23 @@ func (p *patcher) stillNeeded() {
 	}
 }
 
+// namesTaken refuses a pod that has a container or volume with a name of ours: a
+// merge would mix the two. It is most often one that was patched before.
+func (p *patcher) namesTaken() {
+	ours := func(name string) bool { return name == ourInit || strings.HasPrefix(name, ourInit+"-") }
+	const why, fix = "the patch has one of this name", "give the manifest as it was before a patch, or rename it"
+	for _, c := range p.pod.all() {
+		if ours(c.Name) {
+			p.fail(p.podKey("spec.containers."+c.Name), why, fix)
+		}
+	}
+	for _, v := range p.pod.Volumes {
+		if ours(v.Name) {
+			p.fail(p.podKey("spec.volumes."+v.Name), why, fix)
+		}
+	}
+}
+
 // uses lists what takes Secrets of the cluster after the patch.
 func (p *patcher) uses() []secretUse {
 	var uses []secretUse

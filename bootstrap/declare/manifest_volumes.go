@@ -87,7 +87,7 @@ func (m *manifested) projected(v podVolume, key string) {
 			m.leave(at, name)
 			continue
 		}
-		m.ignore(at, fmt.Sprintf("a projected volume joins several sources, and is left to Kubernetes: it still needs the Secret %q of the %s; mount that with a volume of its own to have it from us", name, maker))
+		m.ignore(at, fmt.Sprintf("a projected volume joins several sources, and is left to Kubernetes: it still needs the Secret %q of the %s; to have it from us, give it a csi or secret volume of its own", name, maker))
 	}
 }
 
