@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,25 +24,25 @@ func (a *app) convertCommand() *cobra.Command {
 		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
 	}
 	addNamedFlags(cmd, convertOptions())
-	output := cmd.Flags().StringP("output", "o", "yaml", "yaml, or patch: what makes a manifest's workload start with us")
+	output := cmd.Flags().StringP("output", "o", "yaml", "yaml; or patch, what makes a manifest's workload start with us, and configmap, what that mounts")
 	image := cmd.Flags().String("image", "", "for -o patch: the `IMAGE` that has secretboot")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
-		case *output != "yaml" && *output != "patch":
-			return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be yaml or patch"}
+		case !slices.Contains([]string{"yaml", "patch", "configmap"}, *output):
+			return &plan.Problem{Code: plan.CodeUsage, What: "--output", Why: "must be yaml, patch or configmap"}
 		case *output == "patch" && *image == "":
 			return &plan.Problem{Code: plan.CodeUsage, What: "-o patch", Why: "no image is named for our init container", Fix: "give --image"}
-		case *output == "yaml" && *image != "":
+		case *output != "patch" && *image != "":
 			return &plan.Problem{Code: plan.CodeUsage, What: "--image", Why: "it goes with -o patch", Fix: "leave it out"}
 		}
-		return a.convert(cmd, *image)
+		return a.convert(cmd, *output, *image)
 	}
 	return cmd
 }
 
-// convert prints what the declarations say as one configuration file, or with an
-// image the patch of a manifest's workload. Nothing is asked of Vault.
-func (a *app) convert(cmd *cobra.Command, image string) error {
+// convert prints what the declarations say as one configuration file, or the patch
+// of a manifest's workload, or its ConfigMap. Nothing is asked of Vault.
+func (a *app) convert(cmd *cobra.Command, output, image string) error {
 	in := a.input()
 	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
 	var ps plan.Problems
@@ -53,8 +56,8 @@ func (a *app) convert(cmd *cobra.Command, image string) error {
 	if len(fronts(flags, of)) == 0 {
 		ps.Add(&plan.Problem{Code: plan.CodeUsage, What: "convert", Why: "nothing to convert was named", Fix: "give --from KIND[:PATH]"})
 	}
-	if image != "" && ps.Err() == nil {
-		return a.patch(in, fronts(flags, of), image)
+	if output != "yaml" && ps.Err() == nil {
+		return a.patch(in, fronts(flags, of), output, image)
 	}
 	p, err := a.fromFiles(in, fronts(flags, of), plan.Plan{})
 	ps.Add(err)
@@ -72,16 +75,34 @@ func (a *app) convert(cmd *cobra.Command, image string) error {
 	return written(err)
 }
 
-// patch prints the patch of the one workload that was named.
-func (a *app) patch(in declare.Input, asked []declare.Front, image string) error {
+// patch prints the patch of the one workload that was named, or its ConfigMap.
+func (a *app) patch(in declare.Input, asked []declare.Front, output, image string) error {
 	m, ok := asked[0].(declare.Manifest)
 	if !ok || len(asked) > 1 {
-		return &plan.Problem{Code: plan.CodeUsage, What: "-o patch", Why: "it is of one workload", Fix: "give one --from manifest:PATH"}
+		return &plan.Problem{Code: plan.CodeUsage, What: "-o " + output, Why: "it is of one workload", Fix: "give one --from manifest:PATH"}
 	}
 	var text bytes.Buffer
-	if err := m.Patch(&text, in, image); err != nil {
+	var err error
+	if output == "configmap" {
+		err = m.ConfigMap(&text, in)
+	} else {
+		var notes declare.PatchNotes
+		notes, err = m.Patch(&text, in, image)
+		a.patchNotes(notes)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := text.WriteTo(a.stdout)
+	_, err = text.WriteTo(a.stdout)
 	return written(err)
+}
+
+// patchNotes tells what is not in a patch.
+func (a *app) patchNotes(notes declare.PatchNotes) {
+	for _, i := range notes.Ignored {
+		a.logger().Info("left as it is", slog.String("what", i.What), slog.String("why", i.Why), slog.String("at", i.Origin.String()))
+	}
+	if len(notes.ByHand) > 0 {
+		a.logger().Warn("stays to be done by hand", slog.String("what", strings.Join(notes.ByHand, "; ")))
+	}
 }

@@ -17,8 +17,8 @@ const manifestName = "manifest"
 //   - the annotations of the Vault Agent Injector, and Flyte's secret requests;
 //   - csi volumes of the Secrets Store driver with their SecretProviderClass, as
 //     files where the containers mount them;
-//   - volumes, secretKeyRef and secretRef of a Secret that an ExternalSecret, or
-//     the secretObjects of such a class, would make;
+//   - secretKeyRef and secretRef of a Secret that an ExternalSecret, or the
+//     secretObjects of such a class, would make, and volumes of the former;
 //   - bank-vaults references in a container's variables, with the webhook's
 //     annotations (vault.security.banzaicloud.io/…).
 //
@@ -51,6 +51,16 @@ type manifested struct {
 	parts    []plan.Plan
 	served   []served // what Kubernetes need not bring any more
 	wanted   string   // the container whose variables are meant; "" is not said
+	patching bool     // for Patch: not for the one command that we start here
+	wrapped  []wrapped
+	webhook  map[string]string // see webhookVariables
+}
+
+// wrapped is a container whose variables have secrets.
+type wrapped struct {
+	container
+	parts      []plan.Plan // from elsewhere
+	references []plan.Plan // in the variables themselves
 }
 
 // served is a part of the pod that the plan stands for.
@@ -123,11 +133,17 @@ func (m *manifested) podKey(key string) string {
 	return strings.TrimPrefix(m.podPath()+"."+key, ".")
 }
 
-// declare puts the parts together.
-func (m *manifested) declare() (plan.Plan, bool, error) {
+// read reads all parts of the pod.
+func (m *manifested) read() {
 	m.annotations()
 	m.volumes()
 	m.variables()
+}
+
+// declare puts the parts together, for a command that we start.
+func (m *manifested) declare() (plan.Plan, bool, error) {
+	m.read()
+	m.oneCommand()
 	p, err := plan.Merge(append(m.parts, m.plan)...)
 	m.problems.Add(err)
 	if err := m.problems.Err(); err != nil {

@@ -3,9 +3,7 @@ package declare
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -55,6 +53,7 @@ type volumeMount struct {
 	Name      string `json:"name"`
 	MountPath string `json:"mountPath"`
 	SubPath   string `json:"subPath"`
+	SubExpr   string `json:"subPathExpr"`
 }
 
 type podVolume struct {
@@ -68,83 +67,17 @@ type podVolume struct {
 		Mode  *int64 `json:"defaultMode"`
 		Items []any  `json:"items"`
 	} `json:"secret"`
+	Projected *struct {
+		Sources []struct {
+			Secret *struct {
+				Name string `json:"name"`
+			} `json:"secret"`
+		} `json:"sources"`
+	} `json:"projected"`
 }
 
 // all gives the init containers and the containers.
 func (s podSpec) all() []container { return slices.Concat(s.InitContainers, s.Containers) }
-
-// mounts gives the places where a volume is mounted, each once.
-func (m *manifested) mounts(volume string) []string {
-	var paths []string
-	for _, c := range m.pod.all() {
-		for _, mount := range c.VolumeMounts {
-			switch {
-			case mount.Name != volume:
-			case mount.SubPath != "":
-				m.ignore(m.podKey("spec.containers."+c.Name+".volumeMounts"), "a subPath of the volume "+volume+" is mounted, which never sees a new generation; mount the whole volume")
-			case !slices.Contains(paths, path.Clean(mount.MountPath)):
-				paths = append(paths, path.Clean(mount.MountPath))
-			}
-		}
-	}
-	return paths
-}
-
-// volumes reads the volumes that bring secrets.
-func (m *manifested) volumes() {
-	for _, v := range m.pod.Volumes {
-		key := m.podKey("spec.volumes." + v.Name)
-		switch {
-		case v.CSI != nil && v.CSI.Driver == "secrets-store.csi.k8s.io":
-			m.class(v, key)
-		case v.Secret != nil:
-			m.secretVolume(v, key)
-		}
-	}
-}
-
-// class delivers a SecretProviderClass where its volume is mounted.
-func (m *manifested) class(v podVolume, key string) {
-	name := v.CSI.Attributes["secretProviderClass"]
-	d, ok := named(m.docs, "SecretProviderClass", name, m.namespace)
-	if !ok {
-		m.fail(key, fmt.Sprintf("the SecretProviderClass %q is not in the file", name), "put it into the same file")
-		return
-	}
-	paths := m.mounts(v.Name)
-	if len(paths) == 0 {
-		m.ignore(key, "no container mounts it")
-		return
-	}
-	for _, dir := range paths {
-		m.add(secretProviderClass(m.in, m.front, d, dir))
-	}
-	m.served = append(m.served, served{volume: v.Name})
-}
-
-// secretVolume delivers the keys of an ExternalSecret where the volume of its
-// Secret is mounted.
-func (m *manifested) secretVolume(v podVolume, key string) {
-	d, ok := m.externalSecretOf(v.Secret.Name)
-	switch {
-	case !ok:
-		m.leave(key, v.Secret.Name)
-		return
-	case len(v.Secret.Items) > 0:
-		m.fail(key, "items chooses and renames keys, which is not supported", "name the keys so in the ExternalSecret, and leave items out")
-		return
-	}
-	for _, dir := range m.mounts(v.Name) {
-		p, err := externalSecrets(m.in, m.front, m.docs, []externalDelivery{{document: d, dir: dir}})
-		if err == nil && v.Secret.Mode != nil {
-			for i := range p.Sets {
-				p.Sets[i].Mode = fs.FileMode(*v.Secret.Mode & 0o777)
-			}
-		}
-		m.add(p, err)
-	}
-	m.served = append(m.served, served{volume: v.Name})
-}
 
 // leave notes a Secret that nothing in the file makes.
 func (m *manifested) leave(key, name string) {
@@ -167,23 +100,25 @@ func (m *manifested) externalSecretOf(secret string) (document, bool) {
 	return document{}, false
 }
 
-// variables reads the variables of the one container that the command runs in.
+// variables reads the variables of the container that is meant, or of all.
 func (m *manifested) variables() {
-	var with []string
 	for _, c := range m.pod.all() {
 		if m.wanted != "" && c.Name != m.wanted {
 			continue
 		}
-		before := len(m.served)
-		parts := m.containerVariables(c)
-		if len(parts) == 0 {
-			continue
+		w := wrapped{container: c, parts: m.containerVariables(c), references: m.references(c)}
+		if len(w.parts)+len(w.references) > 0 {
+			m.wrapped = append(m.wrapped, w)
 		}
-		if len(with) > 0 {
-			m.served = m.served[:before]
-		}
-		with = append(with, c.Name)
-		m.parts = append(m.parts, parts...)
+	}
+}
+
+// oneCommand takes the variables over, which must be of one container.
+func (m *manifested) oneCommand() {
+	var with []string
+	for _, w := range m.wrapped {
+		with = append(with, w.Name)
+		m.parts = slices.Concat(m.parts, w.parts, w.references)
 	}
 	if len(with) > 1 {
 		m.fail(m.podKey("spec.containers"), "several containers have variables with secrets, and a command runs in one",
@@ -224,7 +159,7 @@ func (m *manifested) containerVariables(c container) []plan.Plan {
 			m.served = append(m.served, served{container: c.Name, source: i})
 		}
 	}
-	return append(parts, m.references(c)...)
+	return parts
 }
 
 // strict notes that we do not start without what Kubernetes would start without:
@@ -309,65 +244,4 @@ func syncedObjects(d document, secret string) map[string]string {
 		return objects
 	}
 	return nil
-}
-
-// references reads bank-vaults references in a container's variables, with what
-// the webhook's annotations say about the server and the login. The variables are
-// those of the container, where the command runs.
-func (m *manifested) references(c container) []plan.Plan {
-	vars := m.webhookVariables()
-	var used bool
-	for _, v := range c.Env {
-		if v.Value == "" {
-			continue
-		}
-		vars[v.Name] = v.Value
-		used = used || strings.Contains(v.Value, "vault:")
-	}
-	if !used && vars["VAULT_ENV_FROM_PATH"] == "" {
-		return nil
-	}
-	in := m.in
-	in.Environ = nil
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		in.Environ = append(in.Environ, name+"="+vars[name])
-	}
-	in.Lookup = func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
-	p, found, err := BankVaults{}.Declare(in)
-	m.problems.Add(err)
-	if !found || err != nil || len(p.Env)+len(p.EnvSets) == 0 {
-		return nil
-	}
-	server, _, err := Environment{}.Declare(in)
-	m.problems.Add(err)
-	server.Login.Ambient, server.Ignored = nil, nil
-	return []plan.Plan{p, server}
-}
-
-// webhookVariables gives the variables that the bank-vaults webhook would set.
-func (m *manifested) webhookVariables() map[string]string {
-	const prefix = "vault.security.banzaicloud.io/"
-	names := map[string]string{
-		"vault-addr": "VAULT_ADDR", "vault-role": "VAULT_ROLE", "vault-path": "VAULT_PATH", "vault-auth-method": "VAULT_AUTH_METHOD",
-		"vault-skip-verify": "VAULT_SKIP_VERIFY", "vault-namespace": "VAULT_NAMESPACE", "vault-ignore-missing-secrets": "VAULT_IGNORE_MISSING_SECRETS",
-		"vault-env-from-path": "VAULT_ENV_FROM_PATH", "vault-env-passthrough": "VAULT_ENV_PASSTHROUGH", "vault-env-daemon": "VAULT_ENV_DAEMON",
-		"transit-key-id": "VAULT_TRANSIT_KEY_ID", "transit-path": "VAULT_TRANSIT_PATH",
-	}
-	vars := map[string]string{}
-	annotated := m.annotated()
-	for _, name := range slices.Sorted(maps.Keys(annotated)) {
-		short, ours := strings.CutPrefix(name, prefix)
-		if !ours {
-			continue
-		}
-		to, ok := names[short]
-		if !ok {
-			m.plan.Ignored = append(m.plan.Ignored, plan.Ignored{
-				What: "annotation " + name, Why: "it is for the webhook itself, or not supported", Origin: m.at(m.podKey("metadata.annotations")),
-			})
-			continue
-		}
-		vars[to] = annotated[name]
-	}
-	return vars
 }

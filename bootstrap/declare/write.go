@@ -28,7 +28,7 @@ func Write(w io.Writer, p plan.Plan) error {
 	var out yamlWriter
 	out.comment(0, "Written by secretboot convert. docs/configuration.md explains the keys.")
 	for _, i := range p.Ignored {
-		out.comment(0, "not needed: "+i.What+": "+i.Why+" ("+i.Origin.String()+")")
+		out.comment(0, "not needed: "+i.What+": "+strings.TrimPrefix(i.Why, "not needed: ")+" ("+i.Origin.String()+")")
 	}
 	out.keys(root, 0, false)
 	if err := readable(out.String()); err != nil {

@@ -21,7 +21,7 @@ func TestWriteRoundTrip(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(paths), err)
 	}
 	for _, path := range paths {
-		if strings.HasPrefix(filepath.Base(path), "bad-") {
+		if strings.HasPrefix(filepath.Base(path), "bad-") || strings.HasSuffix(path, "patch/several.txtar") { // the latter is no one command
 			continue
 		}
 		name := filepath.Base(filepath.Dir(path)) + "/" + strings.TrimSuffix(filepath.Base(path), ".txtar")
