@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -120,16 +119,12 @@ func (s *search) excluded(below string) bool {
 
 // file looks through one file. flag is for open(2).
 func (s *search) file(ctx context.Context, name string, flag int) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flag, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flag, 0) // the opening of a pipe must not wait
 	if err != nil {
 		s.cannot(name, err)
 		return
 	}
 	defer f.Close()
-	if err := awaitWriter(f); err != nil {
-		s.cannot(name, err)
-		return
-	}
 	s.read(ctx, name, f)
 }
 
@@ -177,12 +172,8 @@ func (s *search) cannot(name string, err error) {
 		s.more++
 		return
 	}
-	why := plan.PathCause(err)
-	if errors.Is(err, errNoWriter) {
-		why = errNoWriter.Error()
-	}
 	p := &plan.Problem{
-		Code: plan.CodeIO, What: "scan: " + strconv.Quote(s.masked(name)), Why: why,
+		Code: plan.CodeIO, What: "scan: " + strconv.Quote(s.masked(name)), Why: plan.PathCause(err),
 		Fix: "let it be read, or leave it out with --exclude", Err: err,
 	}
 	s.problems = append(s.problems, p)
@@ -223,7 +214,8 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 // glance is how often a wait for input looks whether it is to end, in milliseconds.
 const glance = 100
 
-// awaitInput waits until f can be read, or ctx ends.
+// awaitInput waits until f can be read, or ctx ends. A named pipe that nobody has
+// opened for writing yet cannot.
 func awaitInput(ctx context.Context, f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
