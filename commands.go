@@ -67,7 +67,7 @@ func (a *app) commands() *cobra.Command {
 		a.wrapping = cmd.Name() == "run"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.shredCommand(),
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.shredCommand(),
 		a.installCommand(), a.versionCommand(), declarationsTopic())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -51,9 +51,7 @@ func (a *app) doctor(cmd *cobra.Command, o doctor.Order, asJSON bool, args []str
 	if len(args) > 0 {
 		o.Plan.Run.Command = args
 	}
-	if _, asked := a.lookup("SECRETBOOT_LOG_LEVEL"); !asked && !cmd.Flags().Changed("log-level") {
-		a.level.Set(slog.LevelWarn) // the report says it all
-	}
+	a.quieter(cmd)
 	a.forget(o.Plan)
 	a.early()
 	ctx, stop := a.untilSignal(cmd.Context())
@@ -73,6 +71,14 @@ func (a *app) doctor(cmd *cobra.Command, o doctor.Order, asJSON bool, args []str
 		return written(doctor.JSON(a.stdout, report))
 	}
 	return written(doctor.Text(a.stdout, report, a.colors()))
+}
+
+// quieter leaves what went well out of the log, unless a level was asked for: the
+// report says it all.
+func (a *app) quieter(cmd *cobra.Command) {
+	if _, asked := a.lookup("SECRETBOOT_LOG_LEVEL"); !asked && !cmd.Flags().Changed("log-level") {
+		a.level.Set(slog.LevelWarn)
+	}
 }
 
 // colors reports whether standard output is a terminal whose user has nothing

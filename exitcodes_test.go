@@ -52,7 +52,7 @@ func TestExitCodesComplete(t *testing.T) {
 	page := string(read(t, "docs/exit-codes.md"))
 	for _, code := range []plan.Code{
 		plan.CodeUsage, plan.CodeData, plan.CodeMissing, plan.CodeUnavailable, plan.CodeBug, plan.CodeSink, plan.CodeIO, plan.CodeProtocol,
-		plan.CodeDenied, plan.CodeConfig, plan.CodeUnwrapped, plan.CodeOwn, plan.CodeNotExecutable, plan.CodeNotFound,
+		plan.CodeDenied, plan.CodeConfig, plan.CodeUnwrapped, plan.CodeLeak, plan.CodeOwn, plan.CodeNotExecutable, plan.CodeNotFound,
 	} {
 		if !regexp.MustCompile(`(?m)(^\| |Code )` + strconv.Itoa(int(code)) + `\b`).MatchString(page) {
 			t.Errorf("code %d is not on the page", code)

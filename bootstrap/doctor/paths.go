@@ -213,14 +213,19 @@ func (e *exam) careful(ctx context.Context, r plan.Read, body map[string]secret.
 }
 
 // unsafe says why a read is better not done; "" when it is harmless.
-func (e *exam) unsafe(ctx context.Context, r plan.Read) string {
+func (e *exam) unsafe(ctx context.Context, r plan.Read) string { return Unsafe(ctx, e.examiner, r) }
+
+// Unsafe says why a read is better not done where nothing is to be delivered: it
+// might make a credential or change something. It gives "" when it is harmless. in
+// is nil for a local file that stands in for Vault.
+func Unsafe(ctx context.Context, in Examiner, r plan.Read) string {
 	switch {
 	case r.Op == plan.OpWrite:
 		return "it is a write, which would make a credential or change something"
-	case e.examiner == nil || r.Op == plan.OpList:
+	case in == nil || r.Op == plan.OpList:
 		return ""
 	}
-	place, err := e.examiner.Locate(ctx, r)
+	place, err := in.Locate(ctx, r)
 	switch {
 	case err != nil:
 		return "where it goes is not known"
