@@ -75,7 +75,9 @@ fuzz:
 
 test-long: test
 	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
+	PROCESS_TEST_LONG=1 $(GO) test -count=1 -run "ManyRuns" ./process
 	$(MAKE) fuzz FUZZTIME=60s
+	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
 
 clean:
 	rm -rf $(BIN)

@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/volume"
 )
 
@@ -27,12 +29,14 @@ type app struct {
 	stdout    *output
 	stderr    io.Writer
 	environ   []string
+	core      *unix.Rlimit // of core files, as we were started with
 	level     *slog.LevelVar
 	logFormat string
 	early     func() // ends the watch for signals that needs no clean-up
 	wrapping  bool   // under `run`: codes of ours must not look like the command's
 	childCode int
 	receipt   receipts
+	janitor   *process.Janitor // nil: there is none
 }
 
 func (a *app) logger() *slog.Logger {

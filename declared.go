@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -34,15 +37,21 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	for _, v := range unknown {
 		a.logger().Warn("unknown variable", slog.String("name", v.name), slog.String("did_you_mean", v.meant))
 	}
-	client, _, err := declare.Environment{}.Declare(in)
-	ps.Add(err)
+	client, _, clientErr := declare.Environment{}.Declare(in)
 	asked, high := fronts(flags, env), plan.Overlay(client, plan.Overlay(env.plan, flags.plan))
 	low, err := a.fromFiles(in, asked, high)
 	ps.Add(err)
+	ps.Add(clientErr) // problems come in the order of the declarations, files first
 	references, err := a.references(in, asked, low, env.plan, flags.plan)
 	ps.Add(err)
 	p := plan.Overlay(plan.Overlay(low, plan.Overlay(plan.Overlay(client, references), env.plan)), flags.plan)
-	if p.Vault.Dev.IsSet && p.Vault.Address.IsSet {
+	switch at := p.Vault.Address.Origin; {
+	case !p.Vault.Dev.IsSet || !p.Vault.Address.IsSet:
+	case low.Vault.Address.Origin == at && !low.Vault.Dev.IsSet:
+		// The declaration has the address of where it is for; it is tried here.
+		p.Vault.Address = plan.Setting[string]{}
+		a.logger().Info("a local file stands in for the Vault of the declaration", slog.String("dev", p.Vault.Dev.Value))
+	default:
 		ps.Add(&plan.Problem{
 			Code: plan.CodeConfig, Origin: p.Vault.Dev.Origin, What: "--dev", Why: "a Vault address is set too, at " + p.Vault.Address.Origin.String(),
 			Fix: "take one of the two away",
@@ -74,8 +83,41 @@ func openInput(path string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := awaitWriter(f); err != nil {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
+	}
 	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // no regular file has one
 	return f, nil
+}
+
+// writerPatience is how long a named pipe may have nobody who writes to it: a
+// writer that was started together with us may be a little late.
+const writerPatience = time.Second
+
+var errNoWriter = errors.New("nobody writes to the pipe")
+
+// awaitWriter waits for who writes to a named pipe: without one it would read as
+// an empty file.
+func awaitWriter(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return err
+	}
+	raw, err := f.SyscallConn() // Fd would take the deadline away
+	if err != nil {
+		return err
+	}
+	end, ready := time.Now().Add(writerPatience), 0
+	err = raw.Control(func(fd uintptr) {
+		for ready <= 0 && time.Now().Before(end) {
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor is small
+			ready, _ = unix.Poll(fds, int(time.Until(end).Milliseconds())+1)
+		}
+	})
+	if err == nil && ready <= 0 {
+		err = errNoWriter
+	}
+	return err
 }
 
 func (a *app) lookup(name string) (string, bool) {

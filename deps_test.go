@@ -25,6 +25,7 @@ var importRules = []struct {
 	{"volume", []string{"bootstrap/plan", "bootstrap/receipt", "bootstrap/secret"}, false, "the sink knows nothing of Vault"},
 	{"bootstrap/vault", []string{"bootstrap/identity", "bootstrap/plan", "bootstrap/receipt", "bootstrap/secret"}, false, "the client knows nothing of files"},
 	{"process", nil, false, "supervision must not know what a secret is"},
+	{"process/mask", nil, true, "it is given names and bytes: whoever reads it sees that no secret has another way out"},
 	{"bootstrap", []string{
 		"bootstrap/plan", "bootstrap/receipt", "bootstrap/secret", "render",
 	}, false, "the pipeline sees Vault and the sink through interfaces"},

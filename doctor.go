@@ -54,6 +54,7 @@ func (a *app) doctor(cmd *cobra.Command, o doctor.Order, asJSON bool, args []str
 	if _, asked := a.lookup("SECRETBOOT_LOG_LEVEL"); !asked && !cmd.Flags().Changed("log-level") {
 		a.level.Set(slog.LevelWarn) // the report says it all
 	}
+	a.forget(o.Plan)
 	a.early()
 	ctx, stop := a.untilSignal(cmd.Context())
 	defer stop()

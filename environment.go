@@ -32,6 +32,11 @@ func (v *variables) set(name, value string) {
 	v.values[name] = value
 }
 
+func (v *variables) drop(name string) {
+	v.order = slices.DeleteFunc(v.order, func(n string) bool { return n == name })
+	delete(v.values, name)
+}
+
 // list gives the variables as NAME=VALUE.
 func (v *variables) list() []string {
 	env := make([]string, 0, len(v.order))
@@ -64,6 +69,7 @@ func (t *target) environment(held *bootstrap.Held) ([]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(fds)) {
 		vars.set(name, "/proc/self/fd/"+strconv.Itoa(fds[name]))
 	}
+	t.setUser(vars)
 	var ps plan.Problems
 	for _, v := range held.Env {
 		value := string(v.Value.Reveal())
@@ -145,11 +151,16 @@ func (t *target) ours(name string) bool {
 	if strings.HasPrefix(name, "SECRETBOOT_") {
 		return true
 	}
-	switch strings.TrimSuffix(name, "_FILE") {
-	case "VAULT_TOKEN", "VAULT_ROLE_ID", "VAULT_SECRET_ID":
+	if isCredential(strings.TrimSuffix(name, "_FILE")) {
 		return true
 	}
 	return slices.ContainsFunc(t.inputs, func(h plan.Handle) bool { return h.Kind == plan.HandleEnv && h.Name == name })
+}
+
+// isCredential reports whether a variable is one that Vault's credentials are
+// given in.
+func isCredential(name string) bool {
+	return slices.Contains([]string{"VAULT_TOKEN", "VAULT_ROLE_ID", "VAULT_SECRET_ID"}, name)
 }
 
 // lookupIn searches a list of NAME=VALUE; the last one counts, as for execve.

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/process"
@@ -23,18 +25,30 @@ type target struct {
 	environ []string      // as we inherited it
 	log     *slog.Logger
 	path    string // of the executable, found by Check
-	inherit []int  // descriptors of memfds
+
+	privileges process.Privileges
+	unknown    error        // the user that was asked for could not be found
+	core       *unix.Rlimit // of core files, as we were started with
+	here       bool         // the thread that starts it has a mount namespace of its own
+	inherit    []int        // descriptors of memfds
+	janitor    *process.Janitor
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
-// cannot be executed" (126), as chroot(1) and docker do.
+// cannot be executed" (126), as chroot(1) and docker do, for the user that it
+// runs as.
 func (t *target) Check() error {
+	if err := t.checkPrivileges(); err != nil {
+		return err
+	}
 	name := t.run.Command[0]
-	path, err := process.Find(name, lookupIn(t.environ)("PATH"))
+	err := t.privileges.As(func() (err error) {
+		t.path, err = process.Find(name, lookupIn(t.environ)("PATH"))
+		return err
+	})
 	if err != nil {
 		return startProblem(name, err)
 	}
-	t.path = path
 	return nil
 }
 
@@ -88,5 +102,7 @@ func (t *target) spec(env []string) process.Spec {
 	return process.Spec{
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
+		Privileges: t.privileges, Core: t.core, Here: t.here, Leave: true,
+		Janitor: t.janitor,
 	}
 }

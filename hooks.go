@@ -76,7 +76,7 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHookTimeout)
 	defer cancel()
-	code, err := process.Command(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Log: h.target.log})
+	code, err := process.Command(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log})
 	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error; nothing that was delivered is left"}
 	switch {
 	case errors.Is(err, errHookTimeout):

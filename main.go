@@ -44,10 +44,13 @@ func main() {
 	// the command does not inherit "ignored".
 	signals := make(chan os.Signal, signalBuffer)
 	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
-	// Another process of our user may not read our memory or environment, and
-	// no core of it is written (prctl(2)); the command gets that right back.
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	core := process.Guard() // of what we have in memory; the command is free of that
+	if isJanitor(os.Args) {
+		attend(context.Background())
+		os.Exit(0)
+	}
 	a := &app{
+		core:    core,
 		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text",
 	}
@@ -61,6 +64,7 @@ func (a *app) main(args []string) int {
 	}
 	a.early = a.endAtSignal()
 	defer a.early()
+	defer a.dismissJanitor()
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

@@ -41,6 +41,7 @@ type Settings struct {
 	Exec            string `split_words:"true"`
 	Supervise       string `split_words:"true"`
 	KillTimeout     string `split_words:"true"`
+	Janitor         string `split_words:"true"`
 	KeepCredentials string `split_words:"true"`
 	Pristine        string `split_words:"true"`
 	EnvFrom         string `split_words:"true"`
@@ -48,6 +49,9 @@ type Settings struct {
 	EnvAllow        string `split_words:"true"`
 	EnvDeny         string `split_words:"true"`
 	DangerousEnv    string `split_words:"true"`
+	User            string `split_words:"true"`
+	NoNewPrivs      string `split_words:"true"`
+	CapDrop         string `split_words:"true"`
 }
 
 // byOption gives the settings by the name of their option.
@@ -57,9 +61,10 @@ func (s *Settings) byOption() map[string]string {
 		"dir": s.Dir, "allow-disk": s.AllowDisk, "mount": s.Mount, "timeout": s.Timeout, "connections": s.Connections,
 		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "auth-role": s.AuthRole, "auth": s.Auth,
 		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
-		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout,
+		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout, "janitor": s.Janitor,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
+		"user": s.User, "no-new-privs": s.NoNewPrivs, "cap-drop": s.CapDrop,
 	}
 }
 
@@ -117,10 +122,14 @@ func options() []option {
 		{name: "exec", run: true, help: "replace ourselves with the command; delivered files stay", apply: applyMode(plan.RunReplace)},
 		{name: "supervise", run: true, help: "wait for the command even when nothing is left to clean up", apply: applyMode(plan.RunSupervise)},
 		{name: "kill-timeout", run: true, kind: "DURATION", help: "from SIGTERM to SIGKILL; 0 is for ever (default 6s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Run.KillTimeout })},
+		{name: "janitor", run: true, help: "a helper ends the command and shreds when we are killed (default true)", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Janitor })},
 		{name: "keep-credentials", run: true, help: "leave our own credentials in the command's environment", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.KeepCredentials })},
 		{name: "env-allow", kind: "GLOB", list: true, run: true, help: "the command inherits only variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvAllow })},
 		{name: "env-deny", kind: "GLOB", list: true, run: true, help: "the command does not inherit variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvDeny })},
 		{name: "dangerous-env", run: true, help: "secrets may set variables such as PATH or LD_PRELOAD", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.DangerousEnv })},
+		{name: "user", run: true, kind: "USER[:GROUP]", help: "who the command runs as, names or numbers; its files become that user's", apply: applyUser},
+		{name: "no-new-privs", run: true, help: "the command can gain no privileges", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.NoNewPrivs })},
+		{name: "cap-drop", kind: "NAME", list: true, run: true, help: "a capability that the command cannot have or get, or all", apply: applyCapDrop},
 		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
 	}
 }

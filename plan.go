@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,7 +63,7 @@ func (a *app) plan(cmd *cobra.Command, s shown, args []string) error {
 	}
 	var ps plan.Problems
 	ps.Add(p.Check())
-	ps.Add(vault.CheckServer(p.Vault))
+	ps.Add(a.notHere(vault.CheckServer(p.Vault)))
 	choice, err := vault.Choose(p.Vault, p.Login)
 	ps.Add(err)
 	if choice.Method != "" && p.Login.Method.Or("auto") == "auto" && !p.Vault.Dev.IsSet {
@@ -171,4 +174,22 @@ func readView(path string) (plan.View, error) {
 		return plan.View{}, problem("it is not what this version's plan -o json writes", err)
 	}
 	return v, nil
+}
+
+// notHere warns of files that a declaration names and that are missing, and gives
+// back all else that is wrong: a plan is read on other machines than it is for.
+func (a *app) notHere(err error) error {
+	if err == nil {
+		return nil
+	}
+	var ps plan.Problems
+	for _, p := range problems(err) {
+		ofThisMachine := p.Origin.Front == "environment" || p.Origin.Front == "flag"
+		if ofThisMachine || !errors.Is(p, fs.ErrNotExist) {
+			ps = append(ps, p)
+			continue
+		}
+		a.logger().Warn("not on this machine", slog.String("problem", p.Error()))
+	}
+	return ps.Err()
 }

@@ -112,7 +112,7 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
 	t := a.target(p)
-	held, err := a.bootstrap(cmd.Context(), p, t, true)
+	held, err := a.bootstrap(cmd.Context(), t.owned(p), t, true)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,12 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 
 // target makes the command of a plan, which may be none.
 func (a *app) target(p plan.Plan) *target {
-	return &target{run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger()}
+	t := &target{
+		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
+		here: p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
+	}
+	t.privileges, t.unknown = privileges(p.Run)
+	return t
 }
 
 // hooks makes what starts the commands of files.
@@ -148,7 +153,7 @@ func credentials(p plan.Plan) []plan.Handle {
 // start hands over to the command. Whatever happens, held is closed or released.
 func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error {
 	env, err := t.environment(held)
-	if err != nil {
+	if err = errors.Join(err, t.reachable(held)); err != nil {
 		return errors.Join(err, held.Close(ctx))
 	}
 	t.inherit = slices.Sorted(maps.Values(held.Descriptors()))
@@ -156,6 +161,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 		return a.replace(ctx, t, env, held)
 	}
 	process.Notify(a.signals)
+	t.janitor = a.janitor
 	code, err := t.supervise(env, a.signals)
 	a.childCode = code
 	closeErr := held.Close(ctx)
@@ -182,6 +188,7 @@ func (a *app) replace(ctx context.Context, t *target, env []string, held *bootst
 	if sig := a.pending(); sig != nil {
 		return errors.Join(sig, held.Close(ctx))
 	}
+	a.dismissJanitor() // it would take what we leave to the command
 	err := held.Release(ctx)
 	if err != nil {
 		return err
@@ -211,6 +218,7 @@ func (a *app) pending() error {
 
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	a.forget(p)
 	a.early()
 	ctx, stop := a.untilSignal(parent)
 	defer stop()
@@ -280,7 +288,13 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 		})
 	}
 	if len(p.Files)+len(p.Sets) > 0 {
-		d.Sink = func() (bootstrap.Sink, error) { return a.openSink(p, private, log) }
+		d.Sink = func() (bootstrap.Sink, error) {
+			s, err := a.openSink(p, private, t, log)
+			if err == nil && t != nil {
+				a.startJanitor(p, s)
+			}
+			return s, err
+		}
 	}
 	return d
 }
@@ -301,22 +315,22 @@ func removeFile(name string) error {
 
 // openSink opens the folder that was asked for, or chooses one, and those that
 // absolute paths need.
-func (a *app) openSink(p plan.Plan, private bool, log *slog.Logger) (bootstrap.Sink, error) {
+func (a *app) openSink(p plan.Plan, private bool, t *target, log *slog.Logger) (*volume.Roots, error) {
 	s := p.Sink
 	o := volume.Options{Dir: s.Dir.Value, Origin: s.Dir.Origin, Log: log}
 	own := s.Mount.Or(plan.MountShared) == plan.MountPrivate
 	if !s.Dir.IsSet && (own || volume.NeedsDir(p.Files, p.Sets)) {
 		var err error
 		if own {
-			o, err = volume.ChoosePrivate(a.lookup)
+			o, err = volume.ChoosePrivate(t.lookupForSink(a.lookup))
 		} else {
-			o, err = volume.Choose(a.lookup, private, log)
+			o, err = volume.Choose(t.lookupForSink(a.lookup), private, log)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	o.AllowDisk, o.Log = s.AllowDisk.Or(false), log
+	o.AllowDisk, o.Group, o.Log = s.AllowDisk.Or(false), t.group(), log
 	if own {
 		o.MountSize = s.MountSize.Or(plan.DefaultMountSize)
 	}

@@ -201,10 +201,10 @@ func checkPlace(s Sink, f plan.File) error {
 	return s.Check(f.Path)
 }
 
-// warnWide tells of a mode that was asked for and lets more than the owner's
-// group read.
+// warnWide tells of a mode that was asked for and lets more than the owner and
+// their group in.
 func (j *Job) warnWide(f plan.File) {
-	if f.Mode&^0o440 != 0 {
+	if plan.IsWide(f.Mode) {
 		j.deps.Log.Warn("a wide mode was asked for", slog.String("file", f.Path),
 			slog.String("mode", fmt.Sprintf("%04o", f.Mode.Perm())), slog.String("declared", f.Origin.String()))
 	}

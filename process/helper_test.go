@@ -28,7 +28,11 @@ import (
 const (
 	envRole   = "PROCESS_TEST_ROLE"
 	envReport = "PROCESS_TEST_REPORT"
+	envCore   = "PROCESS_TEST_CORE"  // set: the limit of core files stays as it is
 	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
+	envLine   = "PROCESS_TEST_LINE"  // of the wrapper: a shell's command line instead
+	envTell   = "PROCESS_TEST_TELL"  // of a child: write to file 3 when it has reported
+	envLong   = "PROCESS_TEST_LONG"  // run the long tests in full
 )
 
 // patience bounds every wait for another process.
@@ -37,9 +41,15 @@ const patience = 10 * time.Second
 func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
+		"confined": confined, "allowed": allowed, "twice": twice, "reader": reader, "odd": odd, "guarded": guarded,
+	}
+	if process.IsJanitor() {
+		os.Exit(cleaner())
 	}
 	if role := roles[os.Getenv(envRole)]; role != nil {
-		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		if os.Getenv(envCore) == "" {
+			_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		}
 		os.Exit(role(os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -67,6 +77,8 @@ func reporter() io.Writer {
 //	record           report ready and pid, then each signal; end at a SIGTERM
 //	deaf             the same, but never end; with a helper in its group
 //	ignored N        report whether signal N is ignored
+//	leave HOW N      start a helper that records, is deaf, or has a session of its own; end with N
+//	read             report ready and pid, then what the terminal says
 //	orphans N        make N orphans end, and report how many are left unreaped
 //	environ          report the environment
 //	outputs          tell standard error what the standard descriptors are
@@ -80,6 +92,10 @@ func child(words []string) int {
 		dieFrom(syscall.Signal(number()))
 	case "record", "deaf":
 		return record(out, words[0] == "deaf", len(words) > 1)
+	case "leave":
+		return leave(words[1], words[2])
+	case "read":
+		return readTerminal(out)
 	case "ignored":
 		_, _ = fmt.Fprintln(out, "ignored", signal.Ignored(syscall.Signal(number())))
 	case "orphans":
@@ -113,6 +129,37 @@ func dieFrom(n syscall.Signal) {
 	select {}
 }
 
+// leave ends when its helper has reported, which gets our standard output.
+func leave(how, code string) int {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 99
+	}
+	cmd := exec.Command("/proc/self/exe", how)
+	if how == "session" {
+		cmd.Args[1], cmd.SysProcAttr = "record", &syscall.SysProcAttr{Setsid: true}
+	}
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = environ("child", os.Getenv(envReport), envTell+"=3"), os.Stdout, os.Stderr, []*os.File{w}
+	if err := cmd.Start(); err != nil {
+		return 99
+	}
+	_ = w.Close()
+	_, _ = r.Read(make([]byte, 1)) // it says so when it has reported
+	n, _ := strconv.Atoi(code)
+	return n
+}
+
+func readTerminal(out io.Writer) int {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return 99
+	}
+	_, _ = fmt.Fprintln(out, "ready", os.Getpid(), syscall.Getpgrp())
+	line, _ := bufio.NewReader(tty).ReadString('\n')
+	_, _ = fmt.Fprintln(out, "read", strings.TrimSpace(line))
+	return 0
+}
+
 func record(out io.Writer, deaf, stoppable bool) int {
 	signals := make(chan os.Signal, 1024)
 	for n := syscall.Signal(1); n <= 64; n++ {
@@ -128,6 +175,9 @@ func record(out io.Writer, deaf, stoppable bool) int {
 		}
 	}
 	_, _ = fmt.Fprintln(out, "ready", os.Getpid(), syscall.Getpgrp())
+	if os.Getenv(envTell) != "" {
+		_, _ = syscall.Write(3, []byte("r"))
+	}
 	for s := range signals {
 		n := s.(syscall.Signal)
 		_, _ = fmt.Fprintln(out, "got", int(n))
@@ -138,22 +188,16 @@ func record(out io.Writer, deaf, stoppable bool) int {
 	return 0
 }
 
-// wrapper stands for secretboot: "subreaper" makes it one, a number is the kill
-// timeout in milliseconds.
-func wrapper(words []string) int {
+// wrapper stands for secretboot.
+func wrapper([]string) int {
 	signals := make(chan os.Signal, 512)
 	process.Notify(signals)
 	spec := process.Spec{
 		Path: "/proc/self/exe", Argv: append([]string{"child"}, strings.Fields(os.Getenv(envChild))...),
 		Env: environ("child", os.Getenv(envReport)), Log: slog.New(slog.DiscardHandler),
 	}
-	for _, w := range words {
-		if w == "subreaper" {
-			_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-		}
-		if ms, err := strconv.Atoi(w); err == nil {
-			spec.KillTimeout = time.Duration(ms) * time.Millisecond
-		}
+	if line := os.Getenv(envLine); line != "" {
+		spec.Path, spec.Argv = "/bin/sh", []string{"sh", "-c", line}
 	}
 	code, err := process.Supervise(spec, signals)
 	if err != nil {
@@ -186,7 +230,8 @@ func orphans(n int) int {
 	_ = w.Close()
 	left := strings.Fields(string(pids))
 	for end := time.Now().Add(patience); len(left) > 0 && time.Now().Before(end); <-time.After(time.Millisecond) {
-		if _, err := os.Stat("/proc/" + left[0]); errors.Is(err, os.ErrNotExist) {
+		// Not /proc, which may be that of other numbers than ours.
+		if pid, _ := strconv.Atoi(left[0]); errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			left = left[1:]
 		}
 	}
@@ -294,9 +339,9 @@ func (l *lines) end() []string {
 }
 
 // startWrapper starts the wrapper as a process of its own.
-func startWrapper(t *testing.T, l *lines, role, words, childWords string) *exec.Cmd {
+func startWrapper(t *testing.T, l *lines, role, childWords string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", strings.Fields(words)...)
+	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = environ(role, l.path, envChild+"="+childWords)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

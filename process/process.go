@@ -3,8 +3,10 @@
 //
 // The contract: every signal that reached us is passed on, except those that
 // are about ourselves (SIGCHLD, SIGURG, SIGPIPE); the child's end decides, with
-// its own exit code or 128+n for a signal; orphans that became ours are reaped;
-// the child is its own process group, and has the terminal when we had it.
+// its own exit code or 128+n for a signal; orphans become ours, and are reaped;
+// the child is its own process group, and has the terminal when we have it; what
+// it leaves in that group is ended too, daemons in sessions of their own are not.
+// When we vanish the child is ended: by a [Janitor], or else by the kernel.
 //
 // There is one owner of wait(2): nothing in this program may use os/exec or
 // os.Process.Wait beside this package, because a reaper of all children would
@@ -18,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -36,34 +39,72 @@ type Spec struct {
 	Inherit []int
 
 	// KillTimeout is how long the child may take to end after a SIGTERM before
-	// its whole group is killed; 0 is for ever.
+	// its whole group is killed; 0 is for ever. A second SIGTERM kills it at once.
 	KillTimeout time.Duration
+
+	Privileges Privileges   // of the child
+	Core       *unix.Rlimit // of core files, for the child; nil: ours, see Guard
+
+	// Here tells that the calling thread has a mount namespace of its own, which
+	// is for the child. The thread loses then what the child shall not have.
+	Here bool
+
+	// Leave makes / our working folder once the child, which keeps ours, is there.
+	Leave bool
+
+	// Janitor, which may be nil, is told of the child.
+	Janitor *Janitor
 
 	Log *slog.Logger
 }
 
 // Supervise starts the child and returns its exit code when it has ended:
-// 0 to 255, or 128+n when signal n ended it. signals is where the caller
-// receives signals; it must be buffered. The error is the one from starting
-// the child, as an errno.
+// 0 to 255, or 128+n when signal n ended it. What it left in its process group
+// has ended then too: it gets a SIGTERM, and after a second, or the kill timeout
+// where that is shorter, a SIGKILL. signals is where the caller receives signals;
+// it must be buffered. The error is the one from starting the child, as an errno.
+//
+// When we vanish the kernel sends the child a SIGTERM if there is a janitor that
+// will see to the rest, else a SIGKILL (PR_SET_PDEATHSIG, prctl(2)). A child that is
+// set-user-ID, or takes on another user by itself, loses that.
 func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	if err := s.share(); err != nil {
 		return 0, err
 	}
-	tty := openForeground()
+	// The death signal comes when the thread ends that started the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	death := syscall.SIGKILL
+	if s.Janitor != nil {
+		death = syscall.SIGTERM
+	}
+	// Orphans become ours also when we are not process 1. An error means a kernel
+	// before Linux 3.4.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	tty := openTerminal()
 	defer tty.close()
-	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+	ended := make(chan struct{})
+	defer close(ended)
+	g := group{fd: -1}
+	lent := tty.foreground()
+	var err error
+	g.leader, err = s.fork(&syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: tty.ours(), Ctty: tty.fd},
-	})
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: tty.fd, Pdeathsig: death, PidFD: &g.fd},
+	}, ended)
 	if err != nil {
 		return 0, err
 	}
-	tty.lent = tty.ours()
+	defer g.close()
+	tty.lent = lent
+	if s.Leave {
+		leave()
+	}
 	events := make(chan event)
-	go reap(pid, events)
-	c := &child{spec: s, pid: pid, tty: tty}
+	go reap(g.leader, events)
+	s.Janitor.entrust(g)
+	c := &child{spec: s, group: g, tty: tty}
 	return c.watch(signals, events), nil
 }
 
@@ -72,7 +113,7 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 // own, reads nothing, and writes to our standard error whatever it says. When ctx
 // ends the group is killed, and the error is the cause of ctx; any other error
 // is the one from starting, as an errno. What the program leaves running when it
-// ends by itself is left alone.
+// ends by itself is left alone. When we vanish the kernel kills it.
 //
 // The program is started from the calling goroutine's thread, so it sees a mount
 // namespace that this thread alone has.
@@ -82,17 +123,20 @@ func Command(ctx context.Context, s Spec) (int, error) {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
 	defer func() { _ = unix.Close(null) }()
-	pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+	runtime.LockOSThread() // as in Supervise
+	defer runtime.UnlockOSThread()
+	g := group{fd: -1}
+	g.leader, err = s.start(&syscall.ProcAttr{
 		Env:   s.Env,
 		Files: []uintptr{uintptr(null), 2, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
 		return 0, err
 	}
 	events := make(chan event)
-	go reap(pid, events)
-	c := &child{spec: s, pid: pid}
+	go reap(g.leader, events)
+	c := &child{spec: s, group: g}
 	done := ctx.Done()
 	for {
 		select {
@@ -155,54 +199,77 @@ func reap(main int, events chan<- event) {
 }
 
 type child struct {
-	spec Spec
-	pid  int
-	tty  *terminal
+	spec  Spec
+	group group
+	tty   *terminal
+
+	asked time.Time        // when the first SIGTERM came
+	late  <-chan time.Time // the kill timeout since then
 }
 
-// watch passes signals on until the child has ended.
+// watch passes signals on until the child has ended, and ends its group then.
 func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
-	var kill <-chan time.Time
-	terms := 0
 	for {
 		select {
 		case ev := <-events:
-			if !ev.stopped {
-				return ev.code
+			if ev.stopped {
+				c.stopWithChild()
+				continue
 			}
-			c.stopWithChild()
-		case <-kill:
+			c.endGroup(signals)
+			return ev.code
+		case <-c.late:
 			c.killGroup() // before the log, which a full pipe may block
 			c.spec.Log.Warn("the command did not end in time; its process group was killed",
 				slog.String("kill_timeout", c.spec.KillTimeout.String()))
-			kill = nil
+			c.late = nil
 		case sig := <-signals:
-			n, ok := sig.(syscall.Signal)
-			if !ok || !Forwarded(n) {
-				continue
+			if n, ok := sig.(syscall.Signal); ok && Forwarded(n) {
+				c.signal(n)
 			}
-			if n == syscall.SIGTERM {
-				if terms++; terms == 1 && c.spec.KillTimeout > 0 {
-					timer := time.NewTimer(c.spec.KillTimeout)
-					defer timer.Stop()
-					kill = timer.C
-				}
-			}
-			if n == syscall.SIGCONT {
-				c.resume()
-				continue
-			}
-			c.forward(n)
 		}
 	}
+}
+
+// signal does what a signal to us asks for.
+func (c *child) signal(n syscall.Signal) {
+	switch n {
+	case syscall.SIGTERM:
+		c.terminate()
+	case syscall.SIGCONT:
+		c.resume()
+	default:
+		c.forward(n)
+	}
+}
+
+// sameTerm is how close together two SIGTERMs are one request: timeout(1) sends
+// one to us and one more to our group.
+const sameTerm = 250 * time.Millisecond
+
+// terminate passes the first SIGTERM on, and kills the group at a second one.
+func (c *child) terminate() {
+	switch {
+	case c.asked.IsZero():
+		c.asked = time.Now()
+		if c.spec.KillTimeout > 0 {
+			c.late = time.After(c.spec.KillTimeout)
+		}
+	case time.Since(c.asked) > sameTerm:
+		c.killGroup()
+		c.spec.Log.Warn("a second SIGTERM came; the command's process group was killed")
+		c.late = nil
+		return
+	}
+	c.forward(syscall.SIGTERM)
 }
 
 // forward passes one signal on. A terminal stop goes to the whole group, as the
 // terminal would send it; everything else to the child, as kill(1) would.
 func (c *child) forward(n syscall.Signal) {
-	target := c.pid
+	target := c.group.leader
 	if n == syscall.SIGTSTP || n == syscall.SIGCONT {
-		target = -c.pid
+		target = -target
 	}
 	if err := syscall.Kill(target, n); err != nil && !errors.Is(err, syscall.ESRCH) {
 		c.spec.Log.Warn("a signal could not be passed on", slog.String("signal", n.String()), slog.String("why", err.Error()))
@@ -210,8 +277,8 @@ func (c *child) forward(n syscall.Signal) {
 }
 
 func (c *child) killGroup() {
-	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
-	_ = syscall.Kill(c.pid, syscall.SIGKILL) // the child may have left its group
+	_ = c.group.signal(syscall.SIGKILL)
+	_ = syscall.Kill(c.group.leader, syscall.SIGKILL) // the child may have left its group
 }
 
 // stopWithChild stops us too when the child was stopped, so that the shell that
@@ -228,7 +295,7 @@ func (c *child) stopWithChild() {
 // resume continues the child, in the foreground if that is where we are: a
 // shell's bg continues us without it, a later fg comes as one more SIGCONT.
 func (c *child) resume() {
-	c.tty.lend(c.pid)
+	c.tty.lend(c.group.leader)
 	c.forward(syscall.SIGCONT)
 }
 
@@ -251,7 +318,8 @@ func Ending() []os.Signal {
 
 // Notify sends to c the given signals, or all there are when none is given,
 // but leaves alone those that our parent had us ignore (nohup), so that the
-// child inherits that too. SIGURG and SIGCHLD are never wanted, and a burst of
+// child inherits that too; of SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU that
+// is, for the Go runtime has handlers of its own for the others. SIGURG and SIGCHLD are never wanted, and a burst of
 // them would fill the channel. SIGPROF and 32 to 34 are kept by the Go runtime
 // and never come (os/signal).
 func Notify(c chan<- os.Signal, which ...os.Signal) {
@@ -261,7 +329,7 @@ func Notify(c chan<- os.Signal, which ...os.Signal) {
 		}
 	}
 	for _, s := range which {
-		if !signal.Ignored(s) && s != syscall.SIGURG && s != syscall.SIGCHLD {
+		if !ignoredAtStart(s) && s != syscall.SIGURG && s != syscall.SIGCHLD {
 			signal.Notify(c, s)
 		}
 	}
@@ -295,6 +363,11 @@ func Find(name, path string) (string, error) {
 	return "", syscall.ENOENT
 }
 
+// MayEnter tells whether what is in a folder can be reached by its name.
+func MayEnter(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS)
+}
+
 // executable tells whether we may execute the file: access(2) with the
 // effective ids, and not a directory.
 func executable(path string) error {
@@ -309,15 +382,4 @@ func executable(path string) error {
 		return syscall.EACCES
 	}
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
-}
-
-// Replace turns this process into the command. It returns only on failure.
-func Replace(s Spec) error {
-	if err := s.share(); err != nil {
-		return err
-	}
-	if err := syscall.Exec(s.Path, s.Argv, s.Env); err != nil {
-		return fmt.Errorf("execve: %w", err)
-	}
-	return nil
 }

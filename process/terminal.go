@@ -8,29 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is our controlling terminal, when our process group had its
-// foreground at the start. Otherwise fd is -1, and every method does nothing.
+// terminal is our controlling terminal; fd is -1 when there is none, and every
+// method does nothing then.
 //
 // A child in a group of its own needs the foreground, or it would be stopped
-// when it reads. So the foreground is lent to the child, taken back when the
-// child stops or ends, and lent again when we are continued in the foreground.
-// While we are a background job it belongs to the shell and is left alone.
+// when it reads. So the foreground is lent to the child when we have it, taken
+// back when the child stops or ends, and lent again when we are continued in the
+// foreground. While we are a background job it belongs to the shell and is left
+// alone: a child that reads is stopped, and we with it, until the shell's fg.
 type terminal struct {
 	fd     int
 	opened bool // fd is our own
 	lent   bool // the child's group has the foreground, or may give it away
 }
 
-// openForeground finds out whether we have the terminal: /dev/tty, which is
-// ours whatever standard input is, or else standard input, for an image
-// without that device.
-func openForeground() *terminal {
+// openTerminal finds our terminal: /dev/tty, which is ours whatever standard
+// input is, or else standard input, for an image without that device.
+func openTerminal() *terminal {
 	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	t := &terminal{fd: fd, opened: err == nil}
 	if err != nil {
 		t.fd = 0
 	}
-	if !t.foreground() {
+	if _, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err != nil { // it is not ours
 		t.drop()
 	}
 	return t
@@ -40,6 +40,9 @@ func (t *terminal) ours() bool { return t.fd >= 0 }
 
 // foreground reports whether our own process group has the foreground.
 func (t *terminal) foreground() bool {
+	if !t.ours() {
+		return false
+	}
 	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()
 }

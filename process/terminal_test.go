@@ -25,8 +25,10 @@ func shell(words []string) int {
 		say("no terminal:", err)
 		return 99
 	}
-	stdin := uintptr(0)
-	if len(words) > 0 {
+	stdin, front := uintptr(0), true
+	if len(words) > 0 && words[0] == "background" {
+		front = false
+	} else if len(words) > 0 {
 		if null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
 			stdin = uintptr(null)
 		}
@@ -34,13 +36,13 @@ func shell(words []string) int {
 	job, err := syscall.ForkExec("/proc/self/exe", []string{"wrapper"}, &syscall.ProcAttr{
 		Env:   environ("wrapper", os.Getenv(envReport), envChild+"="+os.Getenv(envChild)),
 		Files: []uintptr{stdin, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: tty},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: front, Ctty: tty},
 	})
 	if err != nil {
 		say("no job:", err)
 		return 99
 	}
-	front := func() int { n, _ := unix.IoctlGetInt(tty, unix.TIOCGPGRP); return n }
+	group := func() int { n, _ := unix.IoctlGetInt(tty, unix.TIOCGPGRP); return n }
 	// The shell is never in the foreground group while it does this; see
 	// terminal.give for why it must not be stopped.
 	take := func(group int) {
@@ -58,7 +60,7 @@ func shell(words []string) int {
 			if pid, err := syscall.Wait4(job, &ws, syscall.WUNTRACED, nil); err != nil || pid != job {
 				continue
 			}
-			had := front() == job
+			had := group() == job
 			take(syscall.Getpgrp())
 			if !ws.Stopped() {
 				say("shell: ended", ws.ExitStatus(), had)
@@ -75,7 +77,7 @@ func shell(words []string) int {
 		case "bg":
 			_ = syscall.Kill(-job, syscall.SIGCONT)
 		case "front":
-			say("shell: front", front(), syscall.Getpgrp())
+			say("shell: front", group(), syscall.Getpgrp())
 		case "term":
 			_ = syscall.Kill(job, syscall.SIGTERM)
 		}
@@ -94,6 +96,11 @@ type session struct {
 }
 
 func newSession(t *testing.T, words ...string) *session {
+	t.Helper()
+	return sessionWith(t, "record stoppable", words...)
+}
+
+func sessionWith(t *testing.T, child string, words ...string) *session {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -116,7 +123,7 @@ func newSession(t *testing.T, words ...string) *session {
 	}
 	s := &session{lines: newLines(t), master: master, commands: w}
 	s.cmd = exec.Command("/proc/self/exe", words...)
-	s.cmd.Env = environ("shell", s.path, envChild+"=record stoppable")
+	s.cmd.Env = environ("shell", s.path, envChild+"="+child)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = tty, tty, os.Stderr, []*os.File{r}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {
@@ -243,4 +250,38 @@ func TestBackground(t *testing.T) {
 	s.press("\x03")
 	s.want("got 2")
 	s.finish()
+}
+
+// TestBackgroundReader: a child that reads the terminal in the background is
+// stopped, the shell hears of it, and fg lets it read.
+func TestBackgroundReader(t *testing.T) {
+	s := sessionWith(t, "read", "background")
+	if got := s.next(); got != "shell: stopped 19 false" {
+		t.Fatalf("%q, want the job to stop in the background", got)
+	}
+	s.awaitState(s.child, "T")
+	s.tell("fg")
+	s.awaitFront(s.child)
+	s.press("hello\n")
+	if got := s.next(); got != "read hello" {
+		t.Errorf("the child got %q", got)
+	}
+	if got := s.next(); got != "shell: ended 0 true" {
+		t.Errorf("%q, want the job to end with 0 and to give the terminal back", got)
+	}
+	_ = s.commands.Close()
+	if got := code(t, s.cmd); got != 0 {
+		t.Errorf("the shell ended with %d", got)
+	}
+}
+
+// awaitFront waits until a group has the terminal.
+func (s *session) awaitFront(group int) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(time.Millisecond) {
+		if front, _ := s.front(); front == group {
+			return
+		}
+	}
+	s.t.Fatalf("process group %d does not get the terminal", group)
 }

@@ -124,11 +124,11 @@ func (v *Volume) undo(c *change) error {
 // letIn gives the staged generation its final mode.
 func (v *Volume) letIn() error {
 	perm := v.dirMode(v.staged.open)
-	if err := chmodDir(v.staged.root, perm); err != nil {
+	if err := v.setDirMode(v.staged.root, perm); err != nil {
 		return err
 	}
 	if perm == 0o711 { // the folder is our own
-		if err := chmodDir(v.sink.root, perm); err != nil {
+		if err := v.setDirMode(v.sink.root, perm); err != nil {
 			return err
 		}
 	}

@@ -107,9 +107,14 @@ func (v *Volume) folders(rel string, perm fs.FileMode) (*os.Root, error) {
 		return dir, err
 	}
 	for elem := range strings.SplitSeq(rel, "/") {
-		next, err := makeDir(dir, elem, perm)
+		next, err := makeDir(dir, elem, 0o700)
 		if errors.Is(err, fs.ErrExist) {
-			next, err = widen(dir, elem, perm)
+			next, err = descend(dir, elem)
+		}
+		if err == nil && perm != 0o700 {
+			if err = v.setDirMode(next, perm); err != nil {
+				_ = next.Close()
+			}
 		}
 		_ = dir.Close()
 		if err != nil {
@@ -120,16 +125,21 @@ func (v *Volume) folders(rel string, perm fs.FileMode) (*os.Root, error) {
 	return dir, nil
 }
 
-// widen opens a folder that an earlier file needed and lets in whom this one is for.
-func widen(parent *os.Root, name string, perm fs.FileMode) (*os.Root, error) {
-	dir, err := descend(parent, name)
-	if err != nil || perm == 0o700 {
-		return dir, err
+// setDirMode sets the mode that dirMode gave. Where others may pass, o.Group may
+// look around too.
+func (v *Volume) setDirMode(dir *os.Root, perm fs.FileMode) error {
+	if perm != 0o711 || v.opts.Group <= 0 {
+		return chmodDir(dir, perm)
 	}
-	if err := chmodDir(dir, perm); err != nil {
-		return nil, errors.Join(err, dir.Close())
+	self, err := dir.Open(".")
+	if err != nil {
+		return err
 	}
-	return dir, nil
+	defer self.Close()
+	if err := self.Chown(-1, v.opts.Group); err != nil {
+		return fmt.Errorf("%w: %w", errChown, err)
+	}
+	return chmodDir(dir, 0o751)
 }
 
 // access is who may do what with a file.

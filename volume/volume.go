@@ -113,6 +113,10 @@ type Options struct {
 	// and whatever starts a process must be called from it.
 	MountSize int64
 
+	// Group, when above 0, may look around in the folders that we made, when a
+	// file is for others than us: a command can be told a folder and not a name.
+	Group int
+
 	Log *slog.Logger // nil: no log
 }
 

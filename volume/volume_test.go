@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,6 +104,40 @@ func TestUmask(t *testing.T) {
 		must(t, v.Shred())
 		wantGone(t, dir)
 	}
+}
+
+// TestGroup: the group of a reader may look around in folders that we made, once
+// a file is for others, and in no folder that was there.
+func TestGroup(t *testing.T) {
+	needRoot(t)
+	groupOf := func(path string) int {
+		info, err := os.Stat(path)
+		must(t, err)
+		return int(info.Sys().(*syscall.Stat_t).Gid)
+	}
+	there := tmpfs(t, "")
+	for dir, made := range map[string]bool{filepath.Join(there, "made"): true, there: false} {
+		v, err := volume.Open(volume.Options{Dir: dir, Group: 65533})
+		must(t, err)
+		must(t, v.Stage(plan.File{Path: "sub/ours"}, secret.New([]byte("x"))))
+		if made {
+			must(t, v.Commit())
+			wantMode(t, dir, 0o700)
+			must(t, v.Stage(plan.File{Path: "sub/ours"}, secret.New([]byte("x"))))
+		}
+		must(t, v.Stage(plan.File{Path: "sub/f", Owner: "65532", Group: "65533"}, secret.New([]byte("x"))))
+		must(t, v.Commit())
+		for _, path := range []string{dir, filepath.Join(dir, "..data/."), filepath.Join(dir, "sub")} {
+			if got := groupOf(path); made && got != 65533 || !made && got != 0 {
+				t.Errorf("the group of %s is %d", path, got)
+			}
+			if made {
+				wantMode(t, path, 0o751)
+			}
+		}
+		must(t, v.Shred())
+	}
+	wantEmpty(t, there)
 }
 
 func TestCommitReplaces(t *testing.T) {

@@ -304,17 +304,19 @@ func (d *decoder) run(v value) {
 			}
 		},
 		"kill_timeout":     d.duration(&r.KillTimeout),
+		"janitor":          d.boolean(&r.Janitor),
 		"keep_credentials": d.boolean(&r.KeepCredentials),
 		"pristine":         d.boolean(&r.Pristine),
 		"env_allow":        d.patterns(&r.EnvAllow),
 		"env_deny":         d.patterns(&r.EnvDeny),
 		"dangerous_env":    d.boolean(&r.DangerousEnv),
-		"user":             d.later,
+		"user":             d.user,
 		"on_change":        d.later,
 		"mask":             d.later,
 		"fail_on_leak":     d.later,
 		"pty":              d.later,
-		"no_new_privs":     d.later,
+		"no_new_privs":     d.boolean(&r.NoNewPrivs),
+		"cap_drop":         d.capDrop,
 	})
 }
 

@@ -246,21 +246,23 @@ func (c *configWriter) run(r *plan.Run) *mapping {
 	m.texts("command", r.Command)
 	set(m, "mode", r.Mode, asWord)
 	set(m, "kill_timeout", r.KillTimeout, asPeriod)
+	set(m, "janitor", r.Janitor, asFlag)
 	set(m, "keep_credentials", r.KeepCredentials, asFlag)
 	set(m, "pristine", r.Pristine, asFlag)
 	set(m, "env_allow", r.EnvAllow, asTexts)
 	set(m, "env_deny", r.EnvDeny, asTexts)
 	set(m, "dangerous_env", r.DangerousEnv, asFlag)
+	set(m, "user", r.User, asText)
+	set(m, "no_new_privs", r.NoNewPrivs, asFlag)
+	set(m, "cap_drop", r.CapDrop, asTexts)
 	for _, later := range []struct {
 		key  string
 		set  bool
 		from plan.Origin
 	}{
-		{"user", r.User.IsSet, r.User.Origin},
 		{"mask", r.Mask.IsSet, r.Mask.Origin},
 		{"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
 		{"pty", r.PTY.IsSet, r.PTY.Origin},
-		{"no_new_privs", r.NoNewPrivs.IsSet, r.NoNewPrivs.Origin},
 	} {
 		if later.set {
 			c.fail(later.from, "run."+later.key, "it is not supported by this version", "leave it out")

@@ -87,7 +87,7 @@ func (e *exam) readers(p plan.Plan) {
 	var wide []string
 	owners := map[string]bool{}
 	note := func(path, owner string, mode fs.FileMode) {
-		if mode&^0o440 != 0 {
+		if plan.IsWide(mode) {
 			wide = append(wide, quote(path))
 		}
 		if owner == "" {
@@ -102,7 +102,7 @@ func (e *exam) readers(p plan.Plan) {
 		note(s.Dir, s.Owner, s.Mode)
 	}
 	if len(wide) > 0 {
-		e.warn(stepSink, "readers", strings.Join(wide, ", ")+": a mode that lets more than the owner and its group read, write or execute", "leave mode out, and run the application as the owner")
+		e.warn(stepSink, "readers", strings.Join(wide, ", ")+": a mode that lets others in, or the group do more than read", "leave mode out, and run the application as the owner")
 		return
 	}
 	names := make([]string, 0, len(owners))

@@ -125,7 +125,7 @@ func (r Report) verdict() string {
 	case fails == 0 && warns == 0:
 		return "verdict: nothing is wrong" + r.untried()
 	case fails == 0:
-		return "verdict: it works, with " + plural(warns, "warning", "warnings") + r.untried()
+		return "verdict: nothing fails, with " + plural(warns, "warning", "warnings") + r.untried()
 	}
 	return "verdict: " + plural(fails, "failure", "failures") + ", " + plural(warns, "warning", "warnings") + " (code " + itoa(int(r.Code)) + "); to do, most important first:"
 }

@@ -52,6 +52,7 @@ func (p *Plan) settings() []named {
 		{"run.mode", &r.Mode},
 		{"run.user", &r.User},
 		{"run.kill_timeout", &r.KillTimeout},
+		{"run.janitor", &r.Janitor},
 		{"run.mask", &r.Mask},
 		{"run.fail_on_leak", &r.FailOnLeak},
 		{"run.pty", &r.PTY},
@@ -61,6 +62,7 @@ func (p *Plan) settings() []named {
 		{"run.dangerous_env", &r.DangerousEnv},
 		{"run.keep_credentials", &r.KeepCredentials},
 		{"run.no_new_privs", &r.NoNewPrivs},
+		{"run.cap_drop", &r.CapDrop},
 	}
 }
 

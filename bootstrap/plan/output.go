@@ -56,6 +56,35 @@ func DefaultMode(group string) fs.FileMode {
 	return 0o400
 }
 
+// IsWide reports whether a mode lets others in, or the group do more than read.
+func IsWide(m fs.FileMode) bool { return m&0o037 != 0 }
+
+// Give makes a user, and its group, the owner of the files that name none: both
+// are numbers or names. They get the mode that they would have had without.
+func (p *Plan) Give(owner, group string) {
+	give := func(mode *fs.FileMode, o, g *string) {
+		if *o != "" {
+			return
+		}
+		if *o = owner; *g != "" {
+			return
+		}
+		if *mode == 0 {
+			*mode = DefaultMode("")
+		}
+		*g = group
+	}
+	p.Files, p.Sets = slices.Clone(p.Files), slices.Clone(p.Sets)
+	for i := range p.Files {
+		f := &p.Files[i]
+		give(&f.Mode, &f.Owner, &f.Group)
+	}
+	for i := range p.Sets {
+		s := &p.Sets[i]
+		give(&s.Mode, &s.Owner, &s.Group)
+	}
+}
+
 // FileSet is one declaration that gives many files: one per field of a secret,
 // or one per key of a bundle.
 type FileSet struct {

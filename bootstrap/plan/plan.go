@@ -215,8 +215,9 @@ type Run struct {
 	Command         []string
 	CommandOrigin   Origin
 	Mode            Setting[RunMode]
-	User            Setting[string] // uid[:gid] or names
+	User            Setting[string] // uid[:gid] or names, see SplitUser
 	KillTimeout     Setting[time.Duration]
+	Janitor         Setting[bool] // a helper cleans up when we are killed; not set: yes
 	Mask            Setting[Mask]
 	FailOnLeak      Setting[bool]
 	PTY             Setting[PTY]
@@ -226,6 +227,7 @@ type Run struct {
 	DangerousEnv    Setting[bool]     // variables that change how programs run may be declared
 	KeepCredentials Setting[bool]     // leave our own credentials in the environment
 	NoNewPrivs      Setting[bool]
+	CapDrop         Setting[[]string] // names of capabilities without CAP_, or AllCapabilities alone
 }
 
 // RunMode is replace or supervise.

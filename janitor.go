@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/process"
+	"github.com/secretboot/secretboot/volume"
+)
+
+// janitorWord is the argument of a process that is our janitor. It is no command:
+// what else a janitor needs comes through a socket.
+const janitorWord = "__janitor"
+
+func isJanitor(args []string) bool {
+	return slices.Equal(args[1:], []string{janitorWord}) && process.IsJanitor()
+}
+
+// orders are what the janitor is told at its start. They hold no secret.
+type orders struct {
+	Folders   []volume.Claim `json:"folders"`
+	LogFormat string         `json:"log_format"`
+}
+
+// startJanitor starts the helper that cleans up when we are killed. It needs none
+// where the kernel does that: as process 1, or with a mount of our own; and it
+// could do nothing for the files of a command that we turn into.
+func (a *app) startJanitor(p plan.Plan, files *volume.Roots) {
+	private := p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate
+	claims := files.Claims()
+	if private { // the mount itself is the first of them
+		claims = claims[min(1, len(claims)):]
+	}
+	if !p.Run.Janitor.Or(true) || os.Getpid() == 1 || p.Run.Mode.Or(plan.RunAuto) == plan.RunReplace || len(claims) == 0 {
+		return
+	}
+	text, err := json.Marshal(orders{Folders: claims, LogFormat: a.logFormat})
+	if err == nil {
+		a.janitor, err = process.StartJanitor([]string{"secretboot", janitorWord}, text)
+	}
+	if err != nil {
+		a.logger().Warn("no janitor could be started: should we be killed, files stay until the next start", slog.String("why", plan.PathCause(err)))
+	}
+}
+
+// dismissJanitor ends the janitor; nobody may be waiting for children.
+func (a *app) dismissJanitor() {
+	a.janitor.Dismiss()
+	a.janitor = nil
+}
+
+// lockPatience is how long the lock of a supervisor that vanished is waited for.
+// The kernel frees it when it closes the supervisor's files, the socket among them.
+const lockPatience = time.Second
+
+// attend is all that the janitor does.
+func attend(ctx context.Context) {
+	left := process.Attend()
+	left.EndChild()
+	var o orders
+	var ps plan.Problems
+	if err := json.Unmarshal(left.Orders, &o); err != nil {
+		return // we vanished before we gave any
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for _, c := range slices.Backward(o.Folders) { // the last one may be inside another
+		ps.Add(shredDead(ctx, c))
+	}
+	a := &app{stderr: &patient{to: os.Stderr}, level: new(slog.LevelVar), logFormat: o.LogFormat}
+	a.logger().Warn("secretboot was killed; its janitor ended the command and shredded the files")
+	for _, p := range ps {
+		a.report(p)
+	}
+}
+
+// shredDead destroys what we left in a folder, as soon as our lock of it is free.
+func shredDead(ctx context.Context, c volume.Claim) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := volume.ShredDead(c); done {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done(): // somebody owns the folder who came after us
+			return nil
+		}
+	}
+}

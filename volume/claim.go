@@ -1,0 +1,72 @@
+package volume
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// Claim names a folder and who owns it: with it, somebody else can destroy what
+// the owner leaves when it dies, and nothing else.
+type Claim struct {
+	Dir   string `json:"dir"`
+	Owner string `json:"owner"` // as the marker has it
+}
+
+// Claims gives that of each folder.
+func (r *Roots) Claims() []Claim {
+	var all []Claim
+	for _, v := range r.all {
+		all = append(all, Claim{Dir: v.opts.Dir, Owner: v.id})
+	}
+	return all
+}
+
+// ShredDead destroys what a dead owner left in its folder, and the folder as Shred
+// would have. A generation that was delivered stays, and so does what belongs to an
+// owner who came after: nothing is left to do then. Nothing is done either, and
+// the answer is false, while somebody has the lock of the marker: an owner
+// that was killed holds it for a moment longer.
+//
+// The error is a [plan.Problem] with CodeIO for each thing that could not be
+// destroyed, and with CodeSink when the folder or its marker is not what it was.
+func ShredDead(c Claim) (bool, error) {
+	o := Options{Dir: c.Dir}
+	root, err := openFolder(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return true, folderProblem(&o, err)
+	}
+	s := sink{dir: c.Dir, root: root}
+	if s.disk, err = onDisk(root); err != nil {
+		_ = root.Close()
+		return true, s.problem(o.Origin, err)
+	}
+	m, err := claim(root, false)
+	if err != nil {
+		_ = root.Close()
+		switch {
+		case errors.Is(err, errInUse):
+			return false, nil
+		case errors.Is(err, fs.ErrNotExist): // it came as far as that itself
+			return true, nil
+		}
+		return true, markerProblem(&o, err)
+	}
+	return true, s.clearDead(m, c.Owner)
+}
+
+// clearDead destroys what the owner left in a claimed folder.
+func (s sink) clearDead(m *marker, owner string) error {
+	switch {
+	case m.rec.State == stateLive && m.rec.ID == owner:
+		return s.clear(m)
+	case m.rec.State == stateDelivered:
+		defer s.root.Close()
+		defer m.file.Close()
+		_, err := s.purge(m.rec.Generation)
+		return err
+	}
+	return errors.Join(s.root.Close(), m.file.Close())
+}
