@@ -1,7 +1,9 @@
 package process
 
 import (
+	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,5 +44,39 @@ func TestInterpreter(t *testing.T) {
 	}
 	if _, err := Interpreter(self); err != nil { // static or not, as it was built
 		t.Errorf("a Go program: %v", err)
+	}
+}
+
+// TestInterpreterOfPrograms compares with what the standard library reads in the
+// programs of this machine.
+func TestInterpreterOfPrograms(t *testing.T) {
+	paths, err := filepath.Glob("/usr/bin/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, path := range paths {
+		f, err := elf.Open(path)
+		if err != nil {
+			continue // a script, or not for us to read
+		}
+		want := ""
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_INTERP {
+				name, err := io.ReadAll(p.Open())
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = strings.TrimRight(string(name), "\x00")
+			}
+		}
+		_ = f.Close()
+		if got, err := Interpreter(path); got != want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+		}
+		compared++
+	}
+	if compared < 20 {
+		t.Errorf("only %d programs", compared)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -58,7 +58,7 @@ func plainTree(v any) any {
 			m[key] = plainTree(elem)
 		}
 		return m
-	case []map[string]any: // BurntSushi's array of tables
+	case []map[string]any:
 		list := make([]any, len(v))
 		for i, elem := range v {
 			list[i] = plainTree(elem)
@@ -211,8 +211,7 @@ func FuzzTrees(f *testing.F) {
 }
 
 // readable leaves out what the readers cannot read: numbers that a float64 would
-// round, but for whole ones of 64 bits; a map with an empty key inside a list,
-// which BurntSushi/toml 1.6 loses; keys too long for YAML.
+// round, but for whole ones of 64 bits; keys that are empty or too long for YAML.
 func readable(v any) bool {
 	switch v := v.(type) {
 	case json.Number:
