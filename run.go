@@ -89,7 +89,7 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 func (a *app) warnMistyped(p plan.Plan) {
 	for _, i := range p.Ignored {
 		if i.Mistyped {
-			a.logger().Warn("ignored: "+i.Why, slog.String("field", i.What), slog.String("declared", i.Origin.String()))
+			a.logger().Warn("this field has no effect, and looks mistyped", slog.String("field", i.What), slog.String("why", i.Why), slog.String("declared", i.Origin.String()))
 		}
 	}
 }
