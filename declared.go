@@ -42,14 +42,9 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	low, err := a.fromFiles(in, asked, high)
 	ps.Add(err)
 	ps.Add(clientErr) // problems come in the order of the declarations, files first
-	references, err := a.references(in, asked, low)
+	references, err := a.references(in, asked, low, env.plan, flags.plan)
 	ps.Add(err)
-	mid := plan.Overlay(client, references)
-	mid.Env = slices.DeleteFunc(mid.Env, func(inherited plan.Env) bool {
-		named := func(e plan.Env) bool { return e.Name == inherited.Name }
-		return slices.ContainsFunc(env.plan.Env, named) || slices.ContainsFunc(flags.plan.Env, named)
-	})
-	p := plan.Overlay(plan.Overlay(low, plan.Overlay(mid, env.plan)), flags.plan)
+	p := plan.Overlay(plan.Overlay(low, plan.Overlay(plan.Overlay(client, references), env.plan)), flags.plan)
 	switch at := p.Vault.Address.Origin; {
 	case !p.Vault.Dev.IsSet || !p.Vault.Address.IsSet:
 	case low.Vault.Address.Origin == at && !low.Vault.Dev.IsSet:
@@ -162,15 +157,15 @@ func fronts(flags, env *builder) []declare.Front {
 }
 
 // references reads the references in inherited variables, where no front was asked
-// for that reads them in another way; and not one in a variable of which a
-// declaration takes the text apart itself.
-func (a *app) references(in declare.Input, asked []declare.Front, declared plan.Plan) (plan.Plan, error) {
+// for that reads them in another way. A variable that somebody declares is left
+// alone, whatever its value is: what is declared wins over what happens to be there.
+func (a *app) references(in declare.Input, asked []declare.Front, declared ...plan.Plan) (plan.Plan, error) {
 	if slices.ContainsFunc(asked, func(f declare.Front) bool { return f.Name() == "env" }) {
 		return plan.Plan{}, nil
 	}
 	in.Environ = slices.DeleteFunc(slices.Clone(in.Environ), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return slices.ContainsFunc(declared.Env, func(e plan.Env) bool { return e.Name == name && e.Source.TakesApart(name) })
+		return slices.ContainsFunc(declared, func(p plan.Plan) bool { return p.Declares(name) })
 	})
 	p, _, err := declare.References{}.Declare(in)
 	return p, err

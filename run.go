@@ -30,6 +30,7 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	a.warnMistyped(p)
 	var ps plan.Problems
 	for _, e := range p.Env {
 		if e.Origin.Front == (declare.References{}).Name() {
@@ -83,6 +84,16 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
+// warnMistyped tells what a declaration says in vain and was surely meant: what is
+// delivered is something else then, and nobody looks at plan for it.
+func (a *app) warnMistyped(p plan.Plan) {
+	for _, i := range p.Ignored {
+		if i.Mistyped {
+			a.logger().Warn("this field has no effect, and looks mistyped", slog.String("field", i.What), slog.String("why", i.Why), slog.String("declared", i.Origin.String()))
+		}
+	}
+}
+
 // run delivers, starts the command and cleans up.
 func (a *app) run(cmd *cobra.Command, args []string) error {
 	a.wrapping = true
@@ -90,6 +101,7 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.warnMistyped(p)
 	if len(args) > 0 {
 		p.Run.Command = args
 	}

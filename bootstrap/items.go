@@ -33,6 +33,7 @@ type output struct {
 	content secret.Value
 	origin  plan.Origin
 	extra   bool         // a template wrote it: the plan does not name it
+	literal bool         // it is only text of the declaration
 	set     *plan.EnvSet // of a variable that came of one
 }
 

@@ -15,7 +15,7 @@ import (
 // one is the single output of a file or variable.
 func (it item) one(v secret.Value) output {
 	if it.env != nil {
-		return output{name: it.env.Name, content: v, origin: it.origin}
+		return output{name: it.env.Name, content: v, origin: it.origin, literal: it.env.Source.IsLiteral()}
 	}
 	return output{file: *it.file, content: v, origin: it.origin}
 }
@@ -107,7 +107,7 @@ func (j *Job) checkTogether(outputs []output) error {
 	for _, out := range outputs {
 		if out.name != "" {
 			p.Env = append(p.Env, plan.Env{
-				Name: out.name, Source: anySource(), AnyName: out.set != nil && out.set.AnyName, Origin: out.origin,
+				Name: out.name, Source: out.anySource(), AnyName: out.set != nil && out.set.AnyName, Origin: out.origin,
 			})
 			continue
 		}
@@ -115,14 +115,19 @@ func (j *Job) checkTogether(outputs []output) error {
 		if out.extra {
 			j.warnWide(f)
 		}
-		f.Source = anySource()
+		f.Source = out.anySource()
 		p.Files = append(p.Files, f)
 	}
 	return p.Check()
 }
 
 // anySource satisfies the plan's own check for outputs whose source was used.
-func anySource() plan.Source { return plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "-"}}} }
+func (o output) anySource() plan.Source {
+	if o.literal {
+		return plan.Source{Pieces: []plan.Piece{{Text: &plan.Handle{Kind: plan.HandleText}}}}
+	}
+	return plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "-"}}}
+}
 
 // condense keeps one line of several that say the same, such as one
 // unreachable server for a hundred secrets.

@@ -2,9 +2,6 @@ package bootstrap
 
 import (
 	"fmt"
-	"path"
-	"slices"
-	"strings"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
@@ -12,28 +9,18 @@ import (
 // variable gives the name that a field of a secret has as a variable. ok is
 // false for a field that the set does not want. The error is a *plan.Problem.
 func variable(s *plan.EnvSet, field string) (name string, ok bool, err error) {
-	allowed := len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(glob string) bool {
-		match, err := path.Match(glob, field)
-		return err == nil && match
-	})
-	if !allowed {
-		return "", false, nil
+	name, why, wanted := s.Variable(field)
+	if why == "" {
+		return name, wanted, nil
 	}
-	if s.Upcase {
-		field = strings.ToUpper(field)
+	p := &plan.Problem{
+		Code: plan.CodeData, Origin: s.Origin, What: fmt.Sprintf("variable %q", name), Why: why,
+		Fix: "list the fields that are wanted in allow, and declare this one by itself under another name",
 	}
-	name = s.Prefix + field
-	if plan.NotVariable(name) != "" && !s.AnyName || name == "" || strings.ContainsAny(name, "=\x00") {
-		p := &plan.Problem{
-			Code: plan.CodeData, Origin: s.Origin, What: fmt.Sprintf("variable %q", name), Why: "the field's name makes no name of a variable",
-			Fix: "list the fields that are wanted in allow, and declare this one by itself under another name",
-		}
-		if s.Bundle != nil {
-			p.Why, p.Fix = "the key makes no name of a variable", "give the key another name, with a rewrite or a template, or deliver the keys as files"
-		}
-		return "", false, p
+	if s.Bundle != nil {
+		p.Fix = "give the key another name, with a rewrite or a template, or deliver the keys as files"
 	}
-	return name, true, nil
+	return "", false, p
 }
 
 // settle carries out what sets say about names that are taken: by a

@@ -70,7 +70,7 @@ func (v bankVaultsValue) literal(pieces []plan.Piece, from, to int) []plan.Piece
 	if from == to {
 		return pieces
 	}
-	return append(pieces, plan.Piece{Text: &plan.Handle{Kind: plan.HandleEnv, Name: v.name, Origin: v.from}, From: from, To: to})
+	return append(pieces, plan.Piece{Text: &plan.Handle{Kind: plan.HandleEnv, Name: v.name, Of: len(v.text), Origin: v.from}, From: from, To: to})
 }
 
 // span is a reference inside of ${ and }.
@@ -219,7 +219,7 @@ func (v bankVaultsValue) write(path, object string, at int) (plan.Read, *refusal
 	at += len(object) - len(strings.TrimLeft(object, " \t\r\n"))
 	for name, isText := range sent {
 		read.Body = put(read.Body, name, plan.Handle{
-			Kind: plan.HandleEnv, Name: v.name, Member: name, Offset: at, JSON: !isText, Origin: v.from,
+			Kind: plan.HandleEnv, Name: v.name, Member: name, Offset: at, Of: len(v.text), JSON: !isText, Origin: v.from,
 		})
 	}
 	return read, nil
@@ -269,7 +269,7 @@ func (v bankVaultsValue) decryption(from, to int) *plan.Ref {
 	}
 	text := plan.Handle{Kind: plan.HandleEnv, Name: v.name, Origin: v.from}
 	if to-from < len(v.text) {
-		text.Offset, text.End = from, to
+		text.Offset, text.End, text.Of = from, to, len(v.text)
 	}
 	return &plan.Ref{
 		Read: plan.Read{

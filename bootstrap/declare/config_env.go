@@ -54,6 +54,7 @@ func (d *decoder) envFrom(v value) {
 	keys["any_name"] = func(v value) { s.AnyName, _ = d.flag(v) }
 	keys["allow"] = func(v value) { s.Allow = d.globs(v) }
 	keys["take"] = func(v value) { s.Take = d.texts(v) }
+	keys["refresh"] = d.refresh(&s.Refresh)
 	keys["duplicate"] = func(v value) { s.Duplicate, _ = oneOf(d, v, plan.DuplicateNames(), plan.ParseDuplicate) }
 	before := len(d.problems)
 	d.object(v, keys)

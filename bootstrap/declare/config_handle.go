@@ -11,7 +11,8 @@ import (
 )
 
 // place reads { env: NAME } or { file: PATH }: where a text is to be found. With
-// member it is that member of a JSON object there, which begins at byte offset.
+// member it is that member of a JSON object there, which begins at byte offset; of is
+// the length that the whole text had.
 func (d *decoder) place(v value) (plan.Handle, bool) { return d.placeWith(v, nil, false) }
 
 // placeWith reads a place that has further keys; open allows text: TEXT, which
@@ -25,11 +26,12 @@ func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bo
 			}
 		}
 	}
-	member, offset, end := "", 0, 0
+	member, offset, end, of := "", 0, 0, 0
 	keys := fields{
 		"env": take(plan.HandleEnv), "file": take(plan.HandleFile), "member": d.into(&member),
 		"offset": func(v value) { offset, _ = d.number(v, 0) },
 		"end":    func(v value) { end, _ = d.number(v, 1) },
+		"of":     func(v value) { of, _ = d.number(v, 1) },
 	}
 	if open {
 		keys["text"] = func(v value) {
@@ -47,11 +49,11 @@ func (d *decoder) placeWith(v value, further fields, open bool) (plan.Handle, bo
 	case len(found) != 1:
 		d.fail(v, "it must have one of env and file", "write { env: NAME } or { file: PATH }")
 		return plan.Handle{}, false
-	case (member != "" || offset+end > 0) && found[0].Kind == plan.HandleText:
-		d.fail(v, "member, offset and end are about a text in a variable or file", "leave them out")
+	case (member != "" || offset+end+of > 0) && found[0].Kind == plan.HandleText:
+		d.fail(v, "member, offset, end and of are about a text in a variable or file", "leave them out")
 		return plan.Handle{}, false
 	}
-	found[0].Member, found[0].Offset, found[0].End = member, offset, end
+	found[0].Member, found[0].Offset, found[0].End, found[0].Of = member, offset, end, of
 	return found[0], true
 }
 

@@ -103,7 +103,7 @@ func (c *consulTemplate) custom(v hclValue) {
 		case item.to == 0:
 			c.fail(one, "the value is written with escapes, or the file has lines that end in CR LF: its place cannot be named", "write the value as it is, in quotes and in a file with LF, or set the variable for secretboot itself")
 		default:
-			place := plan.Handle{Kind: plan.HandleFile, Name: c.in.absolute(c.file), Origin: c.origin(one)}
+			place := plan.Handle{Kind: plan.HandleFile, Name: c.in.absolute(c.file), Of: c.length, Origin: c.origin(one)}
 			piece := plan.Piece{Text: &place, From: item.from + len(name) + 1, To: item.to}
 			c.plan.Env = append(c.plan.Env, plan.Env{Name: name, Source: plan.Source{Pieces: []plan.Piece{piece}}, Origin: c.origin(one)})
 		}

@@ -77,7 +77,6 @@ func externalSecrets(in Input, front string, docs []document, wanted []externalD
 	}
 	all.join()
 	all.unusedStores()
-	all.refresh()
 	if err := all.problems.Err(); err != nil {
 		return plan.Plan{}, err
 	}
@@ -92,7 +91,6 @@ type externals struct {
 	stores   map[string]*store // by place
 	asked    map[string]*store // by kind, namespace of what asks, and name
 	used     []*store          // in the order of their use
-	every    []plan.Setting[time.Duration]
 	plan     plan.Plan
 	problems plan.Problems
 }
@@ -148,27 +146,13 @@ func (all *externals) unusedStores() {
 	}
 }
 
-// refresh: variables have no rotation of their own, so theirs is the plan's,
-// where all want the same.
-func (all *externals) refresh() {
-	for i, every := range all.every {
-		if i > 0 && every.Value != all.every[0].Value {
-			all.plan.Ignored = append(all.plan.Ignored, plan.Ignored{
-				What: "refreshInterval", Why: "the process has all variables from one start, and another ExternalSecret wants another interval", Origin: every.Origin,
-			})
-			continue
-		}
-		all.plan.Refresh.Every = all.every[0]
-	}
-}
-
 // add translates one ExternalSecret.
 func (all *externals) add(w externalDelivery) {
 	e := &external{object: object{document: w.document, front: all.front, in: all.in}, all: all, key: "spec"}
 	e.apiVersionOf()
 	name := e.read()
 	e.bundle()
-	every := e.every()
+	refresh := plan.Refresh{Every: e.every()}
 	if w.folder && badSecretKey(name) != "" {
 		e.fail(e.key+".target.name", "it is no name of a Secret", "")
 	}
@@ -179,15 +163,14 @@ func (all *externals) add(w externalDelivery) {
 	all.plan.Ignored = append(all.plan.Ignored, e.plan.Ignored...)
 	from := e.at(e.key)
 	if w.env {
-		all.every = append(all.every, every)
-		all.plan.EnvSets = append(all.plan.EnvSets, plan.EnvSet{Bundle: &e.made, Prefix: w.prefix, Origin: from})
+		all.plan.EnvSets = append(all.plan.EnvSets, plan.EnvSet{Bundle: &e.made, Prefix: w.prefix, Refresh: refresh, Origin: from})
 		return
 	}
 	dir := w.dir
 	if w.folder {
 		dir = path.Join(dir, name)
 	}
-	all.plan.Sets = append(all.plan.Sets, plan.FileSet{Dir: dir, Bundle: &e.made, Refresh: plan.Refresh{Every: every}, Origin: from})
+	all.plan.Sets = append(all.plan.Sets, plan.FileSet{Dir: dir, Bundle: &e.made, Refresh: refresh, Origin: from})
 }
 
 // external is one ExternalSecret on its way into a bundle.

@@ -18,6 +18,7 @@ type hclDecoder struct {
 	in       Input
 	front    string
 	file     string // as it was named
+	length   int    // of its text in bytes, without a newline at the end, as Resolve reads it
 	plan     plan.Plan
 	problems plan.Problems
 }
@@ -45,7 +46,7 @@ func declareHCL(in Input, front, path string, from plan.Origin, read func(*hclDe
 			Code: plan.CodeConfig, Origin: from, What: fmt.Sprintf("cannot read the configuration %q", path), Why: why, Fix: fix, Err: err,
 		}}
 	}
-	d := &hclDecoder{in: in, front: front, file: path}
+	d := &hclDecoder{in: in, front: front, file: path, length: len(trimNewline(src))}
 	root, bad := readHCL(src)
 	if bad != nil {
 		d.problems = append(d.problems, &plan.Problem{

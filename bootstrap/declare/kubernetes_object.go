@@ -46,6 +46,16 @@ func (o *object) ignore(key, why string) {
 	o.plan.Ignored = append(o.plan.Ignored, plan.Ignored{What: lastKey(key), Why: why, Origin: o.at(key)})
 }
 
+// unknown notes a field that is not known. One that is nearly another is a slip: what
+// it says is missed.
+func (o *object) unknown(key, why string, known []string) {
+	near := plan.Nearest(lastKey(key), known)
+	if near != "" {
+		why += fmt.Sprintf("; did you mean %q?", near)
+	}
+	o.plan.Ignored = append(o.plan.Ignored, plan.Ignored{What: lastKey(key), Why: why, Origin: o.at(key), Mistyped: near != ""})
+}
+
 // unusedField is a field that is known and has no meaning here.
 type unusedField struct {
 	name  string
@@ -141,7 +151,7 @@ func (o *object) fillStruct(members map[string]any, to reflect.Value, key string
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		i, ok := known[name]
 		if !ok {
-			o.ignore(key+"."+name, "the field is unknown, and the API server drops it"+didYouMean(name, slices.Sorted(maps.Keys(known))))
+			o.unknown(key+"."+name, "the field is unknown, and the API server drops it", slices.Sorted(maps.Keys(known)))
 			continue
 		}
 		o.fill(members[name], to.Field(i), key+"."+name)
@@ -182,14 +192,6 @@ func (o *object) wrongKind(raw any, want reflect.Kind, key string) {
 		}
 	}
 	o.fail(key, "it must be "+names[want], fix)
-}
-
-// didYouMean gives the end of a sentence with the name that may be meant.
-func didYouMean(wrong string, names []string) string {
-	if near := plan.Nearest(wrong, names); near != "" {
-		return fmt.Sprintf("; did you mean %q?", near)
-	}
-	return ""
 }
 
 // objectPath takes PATH or PATH#NAME apart. The last # counts.

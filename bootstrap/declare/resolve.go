@@ -25,6 +25,14 @@ import (
 // nothing of the text. The caller owns the bytes.
 func Resolve(in Input, h plan.Handle) ([]byte, error) {
 	text, why := resolve(in, h)
+	if why == whyChanged {
+		whole := h
+		whole.Member, whole.Offset, whole.End = "", 0, 0
+		return nil, &plan.Problem{
+			Code: plan.CodeConfig, Origin: h.Origin, What: "the text at " + placeOf(whole), Why: why,
+			Fix: "convert the declaration again, or give the text back as it was",
+		}
+	}
 	if why == "" && h.JSON && !json.Valid(text) {
 		why = "it is not JSON"
 	}
@@ -38,6 +46,8 @@ func Resolve(in Input, h plan.Handle) ([]byte, error) {
 	}
 	return text, nil
 }
+
+const whyChanged = "it changed since it was declared, and other bytes than those that were meant would be taken"
 
 func resolve(in Input, h plan.Handle) (text []byte, why string) {
 	switch h.Kind {
@@ -64,6 +74,9 @@ func resolve(in Input, h plan.Handle) (text []byte, why string) {
 // partOf gives the part of a text that h means. The text may have changed since
 // the declaration was read, so nothing is taken for granted.
 func partOf(text []byte, h plan.Handle) ([]byte, string) {
+	if h.Of != 0 && h.Of != len(text) {
+		return nil, whyChanged
+	}
 	end := h.End
 	if end == 0 {
 		end = len(text)

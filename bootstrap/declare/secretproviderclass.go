@@ -171,13 +171,11 @@ func (c *providerClass) file(to *plan.Setting[string]) func(value, key string) {
 }
 
 // audience: the provider has a token made for it; we take the token that is in
-// the pod, and cannot make it.
+// the pod, and cannot make it. So it is no setting of the login.
 func (c *providerClass) audience(value, key string) {
-	if value == "" {
-		return
+	if value != "" {
+		c.ignore(key, "the token is the one in the pod: where the role of the login wants the audience "+value+", mount a projected token that has it and give jwt_file")
 	}
-	c.plan.Login.Params = put(c.plan.Login.Params, "audience", plan.Set(value, c.at(key)))
-	c.ignore(key, "the token is the one in the pod: where the role of the login wants this audience, mount a projected token that has it and give jwt_file")
 }
 
 func (c *providerClass) skipVerify(value, key string) {

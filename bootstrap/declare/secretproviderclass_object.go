@@ -80,7 +80,7 @@ func (o *classObject) file() (f plan.File, ok bool) {
 	known := []string{"encoding", "filePermission", "method", "objectName", "secretArgs", "secretKey", "secretPath"}
 	for _, name := range slices.Sorted(maps.Keys(o.fields)) {
 		if !slices.Contains(known, name) {
-			o.class.ignore(o.place(name), "the field is unknown, and the provider ignores it"+didYouMean(name, known))
+			o.class.unknown(o.place(name), "the field is unknown, and the provider ignores it", known)
 		}
 	}
 	o.name = o.text("objectName")

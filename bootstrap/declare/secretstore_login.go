@@ -105,7 +105,8 @@ func (s *store) kubernetes(key string) {
 	}
 }
 
-// account says what becomes of a service account that is named.
+// account says what becomes of a service account that is named. An audience is one
+// of the token that is mounted, and no setting of the login.
 func (s *store) account(a accountRef, audiences []string, key string) {
 	why := "the login is that of the pod's own service account"
 	if a.Name != "" {
@@ -113,7 +114,6 @@ func (s *store) account(a accountRef, audiences []string, key string) {
 	}
 	if audiences = append(audiences, a.Audiences...); len(audiences) > 0 {
 		all := strings.Join(audiences, ",")
-		s.plan.Login.Params = put(s.plan.Login.Params, "audience", plan.Set(all, s.at(key)))
 		why += "; mount a projected token with the audience " + all + " and give jwt_file where the role wants one"
 	}
 	s.ignore(key, why)

@@ -163,7 +163,7 @@ func (c *configWriter) auth(l *plan.Login) *mapping {
 // loginInput names the place of an input by the suffix of its key.
 func (c *configWriter) loginInput(m *mapping, name string, h plan.Handle) {
 	switch {
-	case h.Member != "" || h.Offset+h.End > 0:
+	case h.Member != "" || h.Offset+h.End+h.Of > 0:
 		c.fail(h.Origin, "login input "+name, "it is part of a longer text", "put it into a file or variable of its own and name that")
 	case h.Kind == plan.HandleEnv:
 		m.put(name+"_env", h.Name)
@@ -207,6 +207,9 @@ func (c *configWriter) place(h plan.Handle, what string) *mapping {
 	}
 	if h.End > 0 {
 		m.put("end", asNumber(h.End))
+	}
+	if h.Of > 0 {
+		m.put("of", asNumber(h.Of))
 	}
 	m.flag("json", h.JSON)
 	return m

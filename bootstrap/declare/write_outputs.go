@@ -94,6 +94,7 @@ func (c *configWriter) envFrom(p *plan.Plan) []any {
 		if s.Duplicate != plan.DuplicateError {
 			m.put("duplicate", asWord(s.Duplicate))
 		}
+		m.below("refresh", c.refresh(s.Refresh))
 		list = append(list, commented{m, above(s.Origin)})
 	}
 	return list

@@ -129,12 +129,12 @@ func everything() plan.Plan {
 		Files: []plan.File{
 			{Path: "token", Source: plan.Source{Token: true}, Optional: true, Refresh: every},
 			{Path: "url", Command: plan.Action{Kind: plan.ActionExec, Argv: []string{"sh", "-c", "a: 'b' # c\n"}, Timeout: time.Minute}, Source: plan.Source{Pieces: []plan.Piece{
-				{Text: &plan.Handle{Kind: plan.HandleEnv, Name: "URL"}, From: 3, To: 9},
+				{Text: &plan.Handle{Kind: plan.HandleEnv, Name: "URL", Of: 12}, From: 3, To: 9},
 				{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a#b", Version: 2, Optional: true, KV: plan.KVLiteral, Else: []string{"b", "c d"}}, Field: "x#y", Select: plan.SelectPath}},
 				{Text: &plan.Handle{Kind: plan.HandleText, Name: "open"}, To: 2},
 				{Text: &plan.Handle{Kind: plan.HandleFile, Name: "/run/x", Member: "a.b", Offset: 7}},
 				{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a"}, Field: "x", Default: env("D")}},
-				{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a", Op: plan.OpWrite, Body: map[string]plan.Handle{"m": {Kind: plan.HandleEnv, Name: "V", Member: "k", Offset: 2}}}}},
+				{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a", Op: plan.OpWrite, Body: map[string]plan.Handle{"m": {Kind: plan.HandleEnv, Name: "V", Member: "k", Offset: 2, Of: 40}}}}},
 			}}},
 			{Path: "t", Source: plan.Source{Template: &plan.Template{Text: " {{ a }}\n\tb\r\n", Dialect: plan.DialectBankVaults, Missing: plan.MissingError, Left: "${", Right: "}"}}},
 			{Path: "r", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "vault:odd"}, Level: plan.LevelMetadata, EscapeHTML: true, NullEmpty: true, Format: plan.FormatResponse}}},
@@ -166,7 +166,7 @@ func everything() plan.Plan {
 			{Name: "B.c", Optional: true, Refresh: every, Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "secret/a", Optional: true, Version: 3}}}},
 		},
 		EnvSets: []plan.EnvSet{
-			{Prefix: "P_", Upcase: true, Allow: []string{"a*"}, Take: map[string]string{"A": "a.b", "B": "1"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
+			{Prefix: "P_", Refresh: every, Upcase: true, Allow: []string{"a*"}, Take: map[string]string{"A": "a.b", "B": "1"}, Duplicate: plan.DuplicateKeep, Ref: plan.Ref{Read: plan.Read{Path: "secret/a", Else: []string{"secret/b"}}, Level: plan.LevelNested, NullEmpty: true}},
 			{Bundle: &plan.Bundle{Parts: []plan.Part{{Ref: plan.Ref{Read: plan.Read{Path: "secret/a"}}}}}},
 		},
 	}

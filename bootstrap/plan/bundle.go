@@ -71,3 +71,26 @@ type KeyTemplate struct {
 	Decode   Decode // of each value of a map in YAML
 	Origin   Origin
 }
+
+// bundleKey is a key that is known before anything is read.
+type bundleKey struct {
+	name string
+	from Origin
+}
+
+// keys lists the keys that will be delivered for sure, as far as they are known
+// without reading.
+func (b *Bundle) keys() []bundleKey {
+	var keys []bundleKey
+	for i := range b.Parts {
+		if p := &b.Parts[i]; p.Key != "" && (b.Keep || len(b.Templates) == 0) {
+			keys = append(keys, bundleKey{p.Key, p.Origin})
+		}
+	}
+	for i := range b.Templates {
+		if t := &b.Templates[i]; t.Key != "" {
+			keys = append(keys, bundleKey{t.Key, t.Origin})
+		}
+	}
+	return keys
+}

@@ -215,7 +215,7 @@ func (c *checker) env() {
 			c.fail(e.Origin, what, "a name cannot have =, NUL or white space in it", "")
 		case strings.HasPrefix(e.Name, "SECRETBOOT_"):
 			c.fail(e.Origin, what, "the names that begin with SECRETBOOT_ are ours", "give it another name")
-		case isDangerous(e.Name) && !c.plan.Run.DangerousEnv.Or(false):
+		case isDangerous(e.Name) && !e.Source.IsLiteral() && !c.plan.Run.DangerousEnv.Or(false):
 			c.fail(e.Origin, what, whyDangerous, fixDangerous)
 		case twice:
 			c.fail(e.Origin, what, "the same variable is declared at "+first.String(), "keep one of the two")
@@ -224,11 +224,32 @@ func (c *checker) env() {
 		}
 	}
 	c.memfds(seen)
-	for _, s := range c.plan.EnvSets {
-		what := fmt.Sprintf("variables with prefix %q", s.Prefix)
-		c.setSource(&s.Ref, s.Bundle, s.Origin, what)
-		if s.Prefix != "" && NotVariable(s.Prefix) != "" {
-			c.fail(s.Origin, what, "no name of a variable can begin so", "use letters, digits and _, and no digit first")
+	for i := range c.plan.EnvSets {
+		c.envSet(&c.plan.EnvSets[i])
+	}
+}
+
+func (c *checker) envSet(s *EnvSet) {
+	what := fmt.Sprintf("variables with prefix %q", s.Prefix)
+	c.setSource(&s.Ref, s.Bundle, s.Origin, what)
+	if s.Prefix != "" && NotVariable(s.Prefix) != "" {
+		c.fail(s.Origin, what, "no name of a variable can begin so", "use letters, digits and _, and no digit first")
+		return
+	}
+	if s.Bundle == nil || s.Take != nil {
+		return
+	}
+	for _, k := range s.Bundle.keys() {
+		name, why, _ := s.Variable(k.name)
+		from := k.from
+		if from == (Origin{}) {
+			from = s.Origin
+		}
+		switch {
+		case why != "":
+			c.fail(from, fmt.Sprintf("variable %q", name), why, "give the key another name, or deliver the keys as files (a bundle below files; --from externalsecret in place of externalsecret-env)")
+		case isDangerous(name) && !c.plan.Run.DangerousEnv.Or(false):
+			c.fail(from, fmt.Sprintf("variable %q", name), whyDangerous, fixDangerous)
 		}
 	}
 }

@@ -92,6 +92,31 @@ variable "A": the same variable is declared at 1 (declared at 5); keep one of th
 variable "A": the same variable is declared at 1 (declared at 6); keep one of the two
 variable "SECRETBOOT_DIR": the names that begin with SECRETBOOT_ are ours (declared at 7); give it another name`,
 		},
+		{
+			"text of the declaration may be a dangerous variable, what holds a secret may not",
+			Plan{Env: []Env{
+				{Name: "PATH", Source: Source{Pieces: []Piece{{Text: &Handle{Kind: HandleFile, Name: "/a.hcl"}, To: 3}}}, Origin: at("1")},
+				{Name: "LD_PRELOAD", Source: Source{Pieces: []Piece{{Text: &Handle{Kind: HandleText, Name: "a"}, To: 1}, {Ref: ref().Ref}}}, Origin: at("2")},
+				env("HOME", "3"),
+			}},
+			`variable "LD_PRELOAD": ` + whyDangerous + ` (declared at 2); ` + fixDangerous + `
+variable "HOME": ` + whyDangerous + ` (declared at 3); ` + fixDangerous,
+		},
+		{
+			"keys of a bundle",
+			Plan{EnvSets: []EnvSet{
+				{Origin: at("1"), Bundle: bundle(false, "config.yaml", "PATH", "OK")},
+				{Origin: at("2"), Bundle: bundle(true, "kept.part")},
+				{Origin: at("3"), Bundle: bundle(false, "a.b", "C"), AnyName: true},
+				{Origin: at("4"), Bundle: bundle(false, "a.b", "C"), Allow: []string{"C"}},
+				{Origin: at("5"), Bundle: bundle(false, "a.b"), Take: map[string]string{"A": "a.b"}},
+				{Origin: at("6"), Bundle: bundle(false, "1", "PATH"), Prefix: "P_"},
+			}},
+			`variable "config.yaml": the key makes no name of a variable (declared at 1); give the key another name, or deliver the keys as files (a bundle below files; --from externalsecret in place of externalsecret-env)
+variable "PATH": ` + whyDangerous + ` (declared at 1); ` + fixDangerous + `
+variable "a.part": the key makes no name of a variable (declared at part); give the key another name, or deliver the keys as files (a bundle below files; --from externalsecret in place of externalsecret-env)
+variable "kept.part": the key makes no name of a variable (declared at 2); give the key another name, or deliver the keys as files (a bundle below files; --from externalsecret in place of externalsecret-env)`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.plan.Check()
@@ -106,5 +131,29 @@ variable "SECRETBOOT_DIR": the names that begin with SECRETBOOT_ are ours (decla
 				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+// bundle has the part a.part, and a template for each key.
+func bundle(keep bool, keys ...string) *Bundle {
+	b := &Bundle{Keep: keep, Parts: []Part{{Key: "a.part", Ref: Ref{Read: Read{Path: "s/a"}}, Origin: at("part")}}}
+	for _, key := range keys {
+		b.Templates = append(b.Templates, KeyTemplate{Key: key, Template: Template{Text: "x"}})
+	}
+	return b
+}
+
+// TestDeclares: by name alone, in a set that names it, and for a memfd; a set of
+// whatever a secret has names none.
+func TestDeclares(t *testing.T) {
+	p := Plan{
+		Env:     []Env{{Name: "A"}},
+		EnvSets: []EnvSet{{Take: map[string]string{"B": "b"}}, {Prefix: "P_"}},
+		Files:   []File{{Path: "c", Memfd: true}, {Path: "d", MemfdEnv: "D"}},
+	}
+	for name, want := range map[string]bool{"A": true, "B": true, "b": false, "P_A": false, "SECRETBOOT_FD_C": true, "D": false, "": false} {
+		if p.Declares(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
 	}
 }

@@ -12,9 +12,9 @@ import (
 // Diff writes what differs between two plans, as they are shown: a line that
 // begins with - for what only the old one says and with + for what only the new
 // one says, about each setting, input, read, file and variable. Where something
-// was declared makes no difference. The text of a template is in no view, so that
-// only what it reads is compared. It reports whether they differ; the error is
-// w's.
+// was declared makes no difference, nor what a declaration says in vain. Templates
+// are compared by the digests of their texts, whatever they are called. It reports
+// whether they differ; the error is w's.
 func Diff(w io.Writer, old, now View) (differ bool, err error) {
 	before, after := entries(old), entries(now)
 	var out strings.Builder
@@ -80,7 +80,6 @@ func entries(v View) []entry {
 	if v.Command != "" {
 		c.list = append(c.list, entry{"command", []string{v.Command, fmt.Sprintf("arguments %d", v.Args)}})
 	}
-	each(&c, "ignored", v.Ignored, func(i ViewIgnored) string { return i.What }, "what")
 	return c.list
 }
 
@@ -117,7 +116,8 @@ func says(one any) []string {
 }
 
 // flatten reads one JSON value and lists what is in it as NAME VALUE, with dots
-// for what is nested. What is empty, and every origin, is left out.
+// for what is nested. What is empty, every origin, and what a template is called, is left
+// out.
 func flatten(dec *json.Decoder, name string, list *[]string) {
 	token, err := dec.Token()
 	if err != nil {
@@ -138,7 +138,8 @@ func flatten(dec *json.Decoder, name string, list *[]string) {
 		_, _ = dec.Token()
 		return
 	}
-	if name == "origin" || strings.HasSuffix(name, ".origin") {
+	switch name[strings.LastIndexByte(name, '.')+1:] {
+	case "origin", "template": // a template is called after the place where it stands
 		return
 	}
 	switch token {

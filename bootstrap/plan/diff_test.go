@@ -49,7 +49,7 @@ func TestDiff(t *testing.T) {
 	now.Run.Command = append(now.Run.Command, "more")
 	const want = `- setting timeout: value 1m30s
 + setting timeout: value 1m0s
-- write pki/issue/web: kv auto, sends[0] key
+- write pki/issue/web: kv literal, sends[0] key
 - file key: mode 0440, optional
 + file key: mode 0400
 - file token: mode 0400, source.token, rotation on change exec:/bin/hook within 1s
@@ -63,13 +63,44 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestDiffTemplates: a template is told by its text and not by its name, alone and
+// over a bundle, with its delimiters.
+func TestDiffTemplates(t *testing.T) {
+	of := func(name, text, left string) Plan {
+		template := Template{Name: name, Text: text, Left: left}
+		return Plan{
+			Files: []File{{Path: "a", Source: Source{Template: &template}}},
+			Sets:  []FileSet{{Dir: "b", Bundle: &Bundle{Templates: []KeyTemplate{{Key: "k", Template: template}}}}},
+			Env:   []Env{{Name: "E", Source: Source{Ref: &Ref{Read: Read{Path: "s/a"}, Field: text, Select: SelectTemplate}}}},
+		}
+	}
+	old := of("a.hcl:1:1", "old", "")
+	old.Ignored = []Ignored{{What: "limits", Why: "there is no container"}}
+	if got := diff(t, old, of("b.yaml:2:2", "old", "")); got != "" {
+		t.Errorf("another name: %s", got)
+	}
+	const want = `- file a: source.digest cba06b5736fa
++ file a: source.digest 11507a0e2f5e
+- folder "b": source.bundle.templates[0].digest cba06b5736fa
++ folder "b": source.bundle.templates[0].digest 11507a0e2f5e
+- variable E: source.digest cba06b5736fa
++ variable E: source.digest 11507a0e2f5e
+`
+	if got := diff(t, old, of("a.hcl:1:1", "new", "")); got != want {
+		t.Errorf("another text:\n%s", got)
+	}
+	if got := diff(t, old, of("a.hcl:1:1", "old", "[[")); strings.Count(got, "\n") != 4 {
+		t.Errorf("other delimiters:\n%s", got)
+	}
+}
+
 // TestDiffSeesEveryField sets every field of every entry of a view alone; but
-// for origins each must make a difference.
+// for origins, and what is ignored, each must make a difference.
 func TestDiffSeesEveryField(t *testing.T) {
 	v := reflect.TypeFor[View]()
 	for i := range v.NumField() {
 		list := v.Field(i)
-		if list.Type.Kind() != reflect.Slice || list.Type.Elem().Kind() != reflect.Struct {
+		if list.Type.Kind() != reflect.Slice || list.Type.Elem().Kind() != reflect.Struct || list.Name == "Ignored" {
 			continue
 		}
 		for j := range list.Type.Elem().NumField() {
@@ -104,7 +135,11 @@ func setSomething(v reflect.Value) {
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{"a": "something"}))
 	case reflect.Struct:
-		setSomething(v.Field(0))
+		field := v.Field(0)
+		if digest := v.FieldByName("Digest"); digest.IsValid() { // a template's name is none that counts
+			field = digest
+		}
+		setSomething(field)
 	}
 }
 

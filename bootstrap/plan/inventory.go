@@ -25,7 +25,7 @@ func Inventory(w io.Writer, p Plan, readsOf func(Plan) ([]Read, []Origin, error)
 		v.source(e.Source, Plan{Env: []Env{e}}, "variable "+e.Name, rotation(e.Refresh, p.Refresh), e.Origin)
 	}
 	for _, s := range p.EnvSets {
-		v.set(s.Ref, s.Bundle, s.Title(), rotation(Refresh{}, p.Refresh), s.Origin)
+		v.set(s.Ref, s.Bundle, s.Title(), rotation(s.Refresh, p.Refresh), s.Origin)
 	}
 	if v.err != nil {
 		return v.err

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 )
@@ -124,7 +125,40 @@ type EnvSet struct {
 	// execve(2) would: all but an empty name and one with = or NUL in it.
 	AnyName bool
 
-	Origin Origin
+	Refresh Refresh
+	Origin  Origin
+}
+
+// Declares reports whether a variable of the command is declared by its name: alone,
+// as one of those that a set takes, or as the one that leads to a memfd.
+func (p *Plan) Declares(variable string) bool {
+	return slices.ContainsFunc(p.Env, func(e Env) bool { return e.Name == variable }) ||
+		slices.ContainsFunc(p.EnvSets, func(s EnvSet) bool { _, ok := s.Take[variable]; return ok }) ||
+		slices.ContainsFunc(p.Files, func(f File) bool { return f.Memfd && f.Variable() == variable })
+}
+
+// Variable gives the name that a field, or a key of a bundle, has as a variable, and
+// why no variable can have it; "" when one can. wanted is false for a field that the
+// set does not take. Take says its own.
+func (s *EnvSet) Variable(field string) (name, why string, wanted bool) {
+	if len(s.Allow) > 0 && !slices.ContainsFunc(s.Allow, func(glob string) bool {
+		match, err := path.Match(glob, field)
+		return err == nil && match
+	}) {
+		return "", "", false
+	}
+	what := "field's name"
+	if s.Bundle != nil {
+		what = "key"
+	}
+	if s.Upcase {
+		field = strings.ToUpper(field)
+	}
+	name = s.Prefix + field
+	if NotVariable(name) != "" && !s.AnyName || name == "" || strings.ContainsAny(name, "=\x00") {
+		why = "the " + what + " makes no name of a variable"
+	}
+	return name, why, true
 }
 
 // Title names the variables, for people: variable A, or variables APP_*.

@@ -265,4 +265,8 @@ type Ignored struct {
 	What   string
 	Why    string
 	Origin Origin
+
+	// Mistyped: it looks like a slip for what has a meaning, so that something else
+	// is delivered than was meant.
+	Mistyped bool
 }

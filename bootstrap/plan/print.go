@@ -59,7 +59,7 @@ func textTables(v View) tables {
 	t.reads(v)
 	t.start("FURTHER PATHS")
 	for _, at := range v.Computed {
-		t.row("known only when the template at " + at + " runs")
+		t.row("known only when the " + v.computing(at) + " at " + at + " runs")
 	}
 	t.outputs(v)
 	t.start("COMMAND", "ARGUMENTS")
@@ -71,6 +71,23 @@ func textTables(v View) tables {
 		t.row(i.What, i.Why, i.Origin)
 	}
 	return slices.DeleteFunc(t, func(rows [][]string) bool { return len(rows) == 1 })
+}
+
+// computing says what computes paths at a place.
+func (v View) computing(at string) string {
+	sources := []ViewSource{}
+	for _, s := range v.FileSets {
+		sources = append(sources, s.Source)
+	}
+	for _, s := range v.EnvSets {
+		sources = append(sources, s.Source)
+	}
+	for _, s := range sources {
+		if s.Bundle != nil && slices.ContainsFunc(s.Bundle.Parts, func(p ViewPart) bool { return p.Find != nil && p.Origin == at }) {
+			return "search"
+		}
+	}
+	return "template"
 }
 
 func (t *tables) login(v View) {

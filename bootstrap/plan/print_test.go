@@ -40,10 +40,11 @@ func full() Plan {
 				Templates: []KeyTemplate{{Key: "c", Template: Template{Name: "c.yaml#c", Text: "CANARY", Dialect: DialectExternalSecrets}}},
 			}},
 		},
-		Env:     []Env{{Name: "PASSWORD", Source: Source{Ref: &Ref{Read: Read{Path: "secret/all"}, Field: "password"}}, Origin: at("--env")}},
-		EnvSets: []EnvSet{{Prefix: "APP_", Ref: Ref{Read: Read{Path: "secret/all"}}, Origin: at("--from")}},
-		Timeout: Set(90*time.Second, at("--timeout")),
-		Ignored: []Ignored{{What: "VAULT_CLIENT_TIMEOUT", Why: "it bounds one request", Origin: at("VAULT_CLIENT_TIMEOUT")}},
+		Env:      []Env{{Name: "PASSWORD", Source: Source{Ref: &Ref{Read: Read{Path: "secret/all"}, Field: "password"}}, Origin: at("--env")}},
+		EnvSets:  []EnvSet{{Prefix: "APP_", Ref: Ref{Read: Read{Path: "secret/all"}}, Refresh: Refresh{Every: Set(time.Hour, at("c.yaml:7:1"))}, Origin: at("--from")}},
+		Computed: []Origin{at("c.yaml:3:5"), at("c.yaml:6:9")},
+		Timeout:  Set(90*time.Second, at("--timeout")),
+		Ignored:  []Ignored{{What: "VAULT_CLIENT_TIMEOUT", Why: "it bounds one request", Origin: at("VAULT_CLIENT_TIMEOUT")}},
 	}
 	p.Vault.Address = Set("https://me:CANARY@vault:8200", at("VAULT_ADDR"))
 	p.Vault.Proxy = Set("http://a%zz:CANARY@proxy", at("c.yaml:1:1"))

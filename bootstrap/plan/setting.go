@@ -101,6 +101,11 @@ type Handle struct {
 	Offset int
 	End    int
 
+	// Of is the length in bytes of the whole text when it was declared, where a place
+	// in it was counted then; 0 is not known. A text that has another length now is
+	// refused: other bytes than those that were meant would be taken.
+	Of int
+
 	// JSON, of what a write sends, says that the text is JSON and goes out as it is,
 	// not as a JSON string. With a Member it is the JSON of a string as well.
 	JSON bool
@@ -140,5 +145,5 @@ func (h Handle) member() string {
 
 // same reports whether both name the same place, wherever they were declared.
 func (h Handle) same(o Handle) bool {
-	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End && h.JSON == o.JSON
+	return h.Kind == o.Kind && h.Name == o.Name && h.File == o.File && h.Member == o.Member && h.Offset == o.Offset && h.End == o.End && h.Of == o.Of && h.JSON == o.JSON
 }

@@ -1,7 +1,8 @@
 package plan
 
 import (
-	"maps"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 )
 
@@ -57,15 +58,10 @@ func (s Source) IsOpen() bool {
 	return len(s.Pieces) > 0
 }
 
-// TakesApart reports whether the source is made of the text of a variable: a piece
-// of it, or a part of what it writes. What convert writes of bank-vaults' references
-// is.
-func (s Source) TakesApart(variable string) bool {
-	of := func(h Handle) bool { return h.Kind == HandleEnv && h.Name == variable }
-	return slices.ContainsFunc(s.Pieces, func(p Piece) bool { return p.Text != nil && of(*p.Text) }) ||
-		slices.ContainsFunc(s.refs(), func(r *Ref) bool {
-			return slices.ContainsFunc(slices.Collect(maps.Values(r.Read.Body)), of)
-		})
+// IsLiteral reports whether the source is only text that stands in the declaration,
+// openly or by its place: nobody who writes a secret in Vault decides it.
+func (s Source) IsLiteral() bool {
+	return len(s.Pieces) > 0 && !slices.ContainsFunc(s.Pieces, func(p Piece) bool { return p.Text == nil })
 }
 
 // refs are the references that a source reads.
@@ -89,6 +85,18 @@ type Template struct {
 	Dialect     Dialect
 	Left, Right string // delimiters; "" is the dialect's own
 	Missing     Missing
+}
+
+// Digest tells templates apart without their text: the first 12 hexadecimal digits of
+// the text's SHA-256; with delimiters of its own, of them and the text with a NUL
+// after each.
+func (t Template) Digest() string {
+	text := t.Text
+	if t.Left+t.Right != "" {
+		text = t.Left + "\x00" + t.Right + "\x00" + text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:6])
 }
 
 // Ref names a secret or one field of it.

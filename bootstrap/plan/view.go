@@ -197,7 +197,7 @@ func viewEnvSet(s EnvSet, all Refresh) ViewEnvSet {
 	return ViewEnvSet{
 		Prefix: s.Prefix, Source: viewSet(s.Ref, s.Bundle), Origin: s.Origin.String(),
 		Optional: s.Bundle == nil && s.Ref.Read.Optional, Upcase: s.Upcase,
-		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(Refresh{}, all), Take: s.Take,
+		Allow: append([]string{}, s.Allow...), Duplicate: s.Duplicate.String(), Rotation: rotation(s.Refresh, all), Take: s.Take,
 		AnyName: s.AnyName,
 	}
 }

@@ -81,6 +81,9 @@ func viewReads(p Plan) []ViewRead {
 		i, known := index[key]
 		if !known {
 			i, index[key] = len(shown), len(shown)
+			if r.Op == OpWrite { // it goes to the path as it is, whatever is said
+				r.KV = KVLiteral
+			}
 			shown = append(shown, ViewRead{
 				Operation: r.Op.String(), Path: r.Path, KV: r.KV.String(), Version: r.Version, Optional: r.Optional,
 				Origin: r.Origin.String(), Sends: sortedKeys(r.Body), Else: append([]string{}, r.Else...),

@@ -8,6 +8,7 @@ import (
 // ViewSource says where bytes come from.
 type ViewSource struct {
 	Template string `json:"template,omitempty"` // its name
+	Digest   string `json:"digest,omitempty"`   // of the template's text, see [Template.Digest]
 	Secret   string `json:"secret,omitempty"`   // its path
 	Field    string `json:"field,omitempty"`
 	Format   string `json:"format,omitempty"`
@@ -61,13 +62,15 @@ type ViewFind struct {
 type ViewKeyTemplate struct {
 	Key      string `json:"key"` // "": a map of keys
 	Template string `json:"template"`
+	Digest   string `json:"digest"` // of the template's text
+	Decode   string `json:"decode,omitempty"`
 	Origin   string `json:"origin"`
 }
 
 func viewSource(s Source) ViewSource {
 	v := ViewSource{Token: s.Token}
 	if t := s.Template; t != nil {
-		v.Template = t.Name
+		v.Template, v.Digest = t.Name, t.Digest()
 		if t.Dialect != DialectConsulTemplate {
 			v.Dialect = t.Dialect.String()
 		}
@@ -99,7 +102,7 @@ func (s *ViewSource) reference(r *Ref) {
 		s.Select = r.Select.String()
 	}
 	if r.Select == SelectTemplate {
-		s.Field = ""
+		s.Field, s.Digest = "", Template{Text: r.Field}.Digest()
 	}
 	if r.Level != LevelFields {
 		s.Level = r.Level.String()
@@ -125,7 +128,11 @@ func viewSet(r Ref, b *Bundle) ViewSource {
 		v.Parts = append(v.Parts, viewPart(&b.Parts[i]))
 	}
 	for _, t := range b.Templates {
-		v.Templates = append(v.Templates, ViewKeyTemplate{t.Key, t.Template.Name, t.Origin.String()})
+		one := ViewKeyTemplate{Key: t.Key, Template: t.Template.Name, Digest: t.Template.Digest(), Origin: t.Origin.String()}
+		if t.Decode != DecodeNone {
+			one.Decode = t.Decode.String()
+		}
+		v.Templates = append(v.Templates, one)
 	}
 	return ViewSource{Bundle: &v}
 }
