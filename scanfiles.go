@@ -55,7 +55,14 @@ func (s *search) know(values []mask.Secret) {
 // ctx; what cannot be read is kept.
 func (s *search) path(ctx context.Context, name string) error {
 	if name == "-" {
+		before, told := s.report.Bytes, len(s.problems)
 		s.read(ctx, "-", os.Stdin)
+		if s.report.Bytes == before && len(s.problems) == told && context.Cause(ctx) == nil {
+			s.problem(&plan.Problem{
+				Code: plan.CodeIO, What: "scan: standard input", Why: "nothing came from it",
+				Fix: "see whether the command before the pipe failed",
+			})
+		}
 		return context.Cause(ctx)
 	}
 	s.name(name)
@@ -168,13 +175,16 @@ func (s *search) masked(name string) string {
 
 // cannot keeps why a file was not read.
 func (s *search) cannot(name string, err error) {
+	s.problem(&plan.Problem{
+		Code: plan.CodeIO, What: "scan: " + strconv.Quote(s.masked(name)), Why: plan.PathCause(err),
+		Fix: "let it be read, or leave it out with --exclude", Err: err,
+	})
+}
+
+func (s *search) problem(p *plan.Problem) {
 	if len(s.problems) == maxProblems {
 		s.more++
 		return
-	}
-	p := &plan.Problem{
-		Code: plan.CodeIO, What: "scan: " + strconv.Quote(s.masked(name)), Why: plan.PathCause(err),
-		Fix: "let it be read, or leave it out with --exclude", Err: err,
 	}
 	s.problems = append(s.problems, p)
 	s.report.Problems = append(s.report.Problems, p.Error())
