@@ -150,13 +150,13 @@ func TestTreeForms(t *testing.T) {
 		{plan.FormatYAML, `{"b": [1.50, null], "a": {"k": "<é>"}}`, "a:\n  k: \"<é>\"\nb:\n- 1.50\n- null\n"},
 		{plan.FormatYAML, `{}`, "{}\n"},
 		{plan.FormatYAML, `{"last": "x\ny\n"}`, "last: \"x\\ny\\n\"\n"},
-		{plan.FormatTOML, `{"b": [1.50, true], "a": {"k": "<é>"}, "n": 9223372036854775807}`, "b = [1.5, true]\nn = 9223372036854775807\n\n[a]\nk = '<é>'\n"},
+		{plan.FormatTOML, `{"b": [1.50, true], "a": {"k": "<é>"}, "n": 9223372036854775807}`, "b = [1.5, true]\nn = 9223372036854775807\n\n[a]\nk = \"<é>\"\n"},
 		{plan.FormatTOML, `{}`, ""},
 		{plan.FormatTOML, `{"n": null, "m": {"a": [{"b": null}]}}`, "error toml cannot carry the value of m: it has a null; use format: json or a template\ntoml cannot carry the value of n: it has a null; use format: json or a template\n"},
 		{plan.FormatTOML, `{"n": 9223372036854775808}`, "error toml cannot carry the value of n: it has a whole number beyond 64 bits; use format: json or a template\n"},
 		{plan.FormatTOML, `{"n": [1.00000000000000000001]}`, "error toml cannot carry the value of n: it has a number with more digits than 64 bits hold; use format: json or a template\n"},
 		{plan.FormatTOML, `{"n": 1e999}`, "error toml cannot carry the value of n: it has a number with more digits than 64 bits hold; use format: json or a template\n"},
-		{plan.FormatTOML, `{"a": 1e3, "b": -0.0, "c": 0.1, "d": 0e-99999999, "e": 1.10E-7}`, "a = 1000.0\nb = -0.0\nc = 0.1\nd = 0.0\ne = 0.00000011\n"},
+		{plan.FormatTOML, `{"a": 1e3, "b": -0.0, "c": 0.1, "d": 0e-99999999, "e": 1.10E-7}`, "a = 1000.0\nb = -0.0\nc = 0.1\nd = 0.0\ne = 1.1e-07\n"},
 		{plan.FormatTOML, `{"n": 1e-9999999}`, "error toml cannot carry the value of n: it has a number with more digits than 64 bits hold; use format: json or a template\n"},
 	} {
 		b, whys := writeLines(tc.format, parseTree(t, tc.fields).Reveal())
