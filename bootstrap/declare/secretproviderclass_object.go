@@ -232,7 +232,8 @@ func (o *classObject) encoding(field string) plan.Decode {
 
 // mode reads filePermission as the original's library reads numbers: 0600 and
 // 0o600 are octal, and 384 is the same in decimal. Its own default, 0644, is not
-// ours. Bits beyond permissions, which it passes on, are refused.
+// ours. Bits beyond permissions, which it passes on, are refused, and so are the
+// decimal numbers that nobody means: 440 would be 0670.
 func (o *classObject) mode() fs.FileMode {
 	n, ok := o.fields["filePermission"]
 	if !ok || n.ShortTag() == "!!null" {
@@ -253,6 +254,10 @@ func (o *classObject) mode() fs.FileMode {
 			why = fmt.Sprintf("without a leading 0 it is a decimal number, which is %#o and more than permission bits", bits)
 		}
 		o.fail("filePermission", why, fix)
+		return 0
+	}
+	if slices.Contains([]string{"400", "440", "444"}, n.Value) {
+		o.fail("filePermission", fmt.Sprintf("without a leading 0 it is a decimal number, which is %#o", bits), fix)
 		return 0
 	}
 	return fs.FileMode(bits)
