@@ -120,14 +120,7 @@ func awaitWriter(f *os.File) error {
 	return err
 }
 
-func (a *app) lookup(name string) (string, bool) {
-	for i := len(a.environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(a.environ[i], name+"="); ok {
-			return v, true
-		}
-	}
-	return "", false
-}
+func (a *app) lookup(name string) (string, bool) { return lookupIn(a.environ, name) }
 
 // fromFiles reads what --config and --from name. What a flag or a variable says is
 // in high: there the declarations have no say, and cannot be in conflict.

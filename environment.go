@@ -164,13 +164,11 @@ func isCredential(name string) bool {
 }
 
 // lookupIn searches a list of NAME=VALUE; the last one counts, as for execve.
-func lookupIn(environ []string) func(string) string {
-	return func(name string) string {
-		for i := len(environ) - 1; i >= 0; i-- {
-			if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
-				return v
-			}
+func lookupIn(environ []string, name string) (value string, ok bool) {
+	for i := len(environ) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
+			return v, true
 		}
-		return ""
 	}
+	return "", false
 }

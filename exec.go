@@ -43,13 +43,19 @@ func (t *target) Check() error {
 	}
 	name := t.run.Command[0]
 	err := t.privileges.As(func() (err error) {
-		t.path, err = process.Find(name, lookupIn(t.environ)("PATH"))
+		t.path, err = find(name, t.environ)
 		return err
 	})
 	if err != nil {
 		return startProblem(name, err)
 	}
 	return nil
+}
+
+// find looks for a program as execve's callers do, in the PATH that we inherited.
+func find(name string, environ []string) (string, error) {
+	path, _ := lookupIn(environ, "PATH")
+	return process.Find(name, path)
 }
 
 // startProblem says why a command cannot be started.

@@ -30,7 +30,7 @@ func (h hooks) Check(a plan.Action) error {
 
 func (h hooks) find(a plan.Action) (string, error) {
 	name := a.Argv[0]
-	found, err := process.Find(name, lookupIn(h.target.environ)("PATH"))
+	found, err := find(name, h.target.environ)
 	if err == nil {
 		return found, nil
 	}

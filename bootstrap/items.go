@@ -175,18 +175,7 @@ func (it item) reads() []plan.Read {
 }
 
 // refs are the references that an item is made of.
-func (it item) refs() []*plan.Ref {
-	var refs []*plan.Ref
-	if it.ref != nil {
-		refs = append(refs, it.ref)
-	}
-	for _, piece := range it.pieces {
-		if piece.Ref != nil {
-			refs = append(refs, piece.Ref)
-		}
-	}
-	return refs
-}
+func (it item) refs() []*plan.Ref { return plan.Source{Ref: it.ref, Pieces: it.pieces}.Refs() }
 
 // needOf is the read of a reference, with the place where it was declared.
 func needOf(ref plan.Ref, origin plan.Origin) render.Need {

@@ -172,7 +172,7 @@ func (c *checker) source(s Source, from Origin, what string) {
 		c.fail(from, what, "it has both a template and a secret", "keep one of the two")
 		return
 	}
-	for _, ref := range s.refs() {
+	for _, ref := range s.Refs() {
 		c.ref(ref, from, what)
 	}
 }

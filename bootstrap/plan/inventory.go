@@ -66,7 +66,7 @@ func (v *inventory) source(s Source, alone Plan, to, rotation string, from Origi
 	case s.Template != nil:
 		v.template(alone, d)
 	}
-	for _, r := range s.refs() {
+	for _, r := range s.Refs() {
 		v.ref(r, "", d)
 	}
 }

@@ -64,8 +64,8 @@ func (s Source) IsLiteral() bool {
 	return len(s.Pieces) > 0 && !slices.ContainsFunc(s.Pieces, func(p Piece) bool { return p.Text == nil })
 }
 
-// refs are the references that a source reads.
-func (s Source) refs() []*Ref {
+// Refs are the references that a source reads.
+func (s Source) Refs() []*Ref {
 	var refs []*Ref
 	if s.Ref != nil {
 		refs = append(refs, s.Ref)

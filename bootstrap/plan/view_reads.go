@@ -18,7 +18,7 @@ func requests(p *Plan) []request {
 		}
 	}
 	source := func(s Source, from Origin) {
-		for _, r := range s.refs() {
+		for _, r := range s.Refs() {
 			add(r, from)
 		}
 	}
