@@ -18,6 +18,7 @@ var importRules = []struct {
 }{
 	{"bootstrap/plan", nil, true, "a plan is data: whoever prints it must not pull in a client"},
 	{"bootstrap/secret", nil, true, "the type that guards secrets must be small enough to read whole"},
+	{"bootstrap/lease", nil, true, "when something is due is arithmetic: it has neither a clock nor a connection"},
 	{"bootstrap/receipt", nil, true, "a receipt is data: whoever reads it must not need us"},
 	{"bootstrap/identity", []string{"bootstrap/plan", "bootstrap/secret"}, false, "what a platform says of us is no business of Vault's"},
 	{"bootstrap/declare", []string{"bootstrap/plan"}, false, "a front translates; it must not be able to touch a secret or the network"},
@@ -27,7 +28,7 @@ var importRules = []struct {
 	{"process", nil, false, "supervision must not know what a secret is"},
 	{"process/mask", nil, true, "it is given names and bytes: whoever reads it sees that no secret has another way out"},
 	{"bootstrap", []string{
-		"bootstrap/plan", "bootstrap/receipt", "bootstrap/secret", "render",
+		"bootstrap/lease", "bootstrap/plan", "bootstrap/receipt", "bootstrap/secret", "render",
 	}, false, "the pipeline sees Vault and the sink through interfaces"},
 	{"bootstrap/doctor", []string{
 		"bootstrap", "bootstrap/identity", "bootstrap/plan", "bootstrap/secret", "bootstrap/vault", "volume",

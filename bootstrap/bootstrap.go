@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
@@ -34,12 +35,38 @@ type Vault interface {
 	Generation() func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error)
 	// HasLeases reports whether what was read ends with the token.
 	HasLeases() bool
+	Keeping
 	// Close revokes what we own. It may be called twice.
 	Close(ctx context.Context) error
 	// Identify asks who we are to the server, for the record.
 	Identify(ctx context.Context)
 	// Record says who we are to the server and what was read.
 	Record() (receipt.Server, receipt.Login, []receipt.Read)
+}
+
+// Keeping is what a Vault can do so that what was read stays true. Every request
+// is tried once: whoever keeps waits by himself. Errors have [secret.ErrLeaseLost]
+// or [secret.ErrTokenLost] in their chain when that is what they mean.
+type Keeping interface {
+	// Attempt is as Generation.
+	Attempt() func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error)
+	// TokenLease is that of the token we read with; the zero Lease when it has no
+	// end, or is not ours to know.
+	TokenLease(ctx context.Context) (secret.Lease, error)
+	// RenewToken asks for so much more time for it.
+	RenewToken(ctx context.Context, increment time.Duration) (secret.Lease, error)
+	// RenewLease asks for so much more time for a lease.
+	RenewLease(ctx context.Context, id string, increment time.Duration) (secret.Lease, error)
+	// Relogin logs in again; the error has [secret.ErrNoRelogin] in its chain when
+	// nobody could.
+	Relogin(ctx context.Context) error
+	// CurrentVersion gives the newest version of a KV version 2 secret, 0 when
+	// that is deleted; ok is false when the value has to be read to know.
+	CurrentVersion(ctx context.Context, r plan.Read) (version int, ok bool, err error)
+	// Drop forgets leases that have ended.
+	Drop(ids ...string)
+	// RetryAfter is how long the server asked to wait; 0 when it did not.
+	RetryAfter(err error) time.Duration
 }
 
 // Sink is where files go; package volume has the real one.
@@ -62,8 +89,27 @@ type Sink interface {
 	Delivered() []receipt.File
 	// Deliver leaves the files to whoever comes after us.
 	Deliver() error
+	Rotating
 	// Shred destroys what was staged or committed. It may be called twice.
 	Shred() error
+}
+
+// Rotating is what a Sink can do when there is more than one Commit.
+type Rotating interface {
+	// Inherited reports whether somebody before us delivered what is there.
+	Inherited() bool
+	// Adopt makes that ours if it is, to the byte, what was staged, which is given
+	// up then; false: it is not, and stays until Commit.
+	Adopt() (bool, error)
+	// Discard gives up what was staged.
+	Discard() error
+	// Prune unlinks what was replaced before a time.
+	Prune(before time.Time) error
+	// Retract destroys what was committed; Stage and Commit work afterwards.
+	Retract() error
+	// SetExpiry tells those who look at the folder how long it is good; the zero
+	// time: without an end.
+	SetExpiry(at time.Time) error
 }
 
 // Target is the process that the secrets are for; exec.go has it.
@@ -83,6 +129,7 @@ type Deps struct {
 	Lookup   func(string) (string, bool)       // the environment, for templates
 	Files    func() (FileFunc, error)          // nil when the plan has no TemplateRoot
 	Resolve  func(plan.Handle) ([]byte, error) // for defaults
+	Keep     bool                              // Held.Keep will be called
 	Log      *slog.Logger
 }
 
@@ -150,7 +197,24 @@ func (nothing) Token() secret.Value         { return secret.Value{} }
 func (nothing) Generation() readFunc        { return nil }
 func (nothing) HasLeases() bool             { return false }
 func (nothing) Close(context.Context) error { return nil }
-func (nothing) Identify(context.Context)    {}
+func (nothing) Attempt() readFunc           { return nil }
+func (nothing) Drop(...string)              {}
+
+func (nothing) RetryAfter(error) time.Duration { return 0 }
+func (nothing) Relogin(context.Context) error  { return nil }
+func (nothing) TokenLease(context.Context) (secret.Lease, error) { return secret.Lease{}, nil }
+
+func (nothing) CurrentVersion(context.Context, plan.Read) (int, bool, error) { return 0, false, nil }
+
+func (nothing) RenewToken(context.Context, time.Duration) (secret.Lease, error) {
+	return secret.Lease{}, nil
+}
+
+func (nothing) RenewLease(context.Context, string, time.Duration) (secret.Lease, error) {
+	return secret.Lease{}, nil
+}
+
+func (nothing) Identify(context.Context) {}
 func (nothing) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{}, receipt.Login{Method: "none"}, nil
 }
@@ -221,7 +285,7 @@ func isTold(told plan.Problems, err error) bool {
 // Run carries the job out. The error is a *plan.Problem, plan.Problems, or the
 // cause of ctx; after an error nothing is left behind.
 func (j *Job) Run(ctx context.Context) (*Held, error) {
-	held := &Held{vault: j.vault, sink: j.sink, log: j.deps.Log}
+	held := &Held{job: j, vault: j.vault, sink: j.sink, log: j.deps.Log}
 	held.token = slices.ContainsFunc(j.items, func(it item) bool { return it.token })
 	if err := j.deliver(ctx, held); err != nil {
 		if closeErr := held.Close(ctx); closeErr != nil {
@@ -237,21 +301,22 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 	if err := j.vault.Login(ctx); err != nil {
 		return err
 	}
-	outputs, err := j.gather(ctx)
-	outputs = j.settle(outputs)
+	g := newGeneration(len(j.items))
+	held.generation = g
+	err := j.fill(ctx, j.vault.Generation(), g)
 	if j.deps.Receipt != nil {
 		j.vault.Identify(ctx)
 	}
+	outputs := j.settle(g.outputs())
 	var files []output
-	for _, out := range outputs {
-		if out.name == "" {
-			files = append(files, out)
-			continue
-		}
-		held.Env = append(held.Env, Variable{Name: out.name, Value: out.content})
-		j.variables = append(j.variables, out.name)
+	held.Env, files = split(outputs)
+	for _, v := range held.Env {
+		j.variables = append(j.variables, v.Name)
 	}
-	defer wipe(files) // the variables are wiped by Held.Close
+	if !j.deps.Keep { // the variables are wiped by Held.Close
+		defer wipe(files)
+		g.answers, g.needs = nil, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -261,6 +326,30 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 	if j.sink == nil {
 		return ended(ctx)
 	}
+	inherited := j.sink.Inherited()
+	if err := j.stage(ctx, files); err != nil {
+		return err
+	}
+	if held.takenOver, err = j.commit(inherited); err != nil {
+		return err
+	}
+	return j.runCommands(ctx, files, j.sink.Dir())
+}
+
+// split tells variables and files apart.
+func split(outputs []output) (vars []Variable, files []output) {
+	for _, out := range outputs {
+		if out.name == "" {
+			files = append(files, out)
+		} else {
+			vars = append(vars, Variable{Name: out.name, Value: out.content})
+		}
+	}
+	return vars, files
+}
+
+// stage writes all files where nobody looks for them yet.
+func (j *Job) stage(ctx context.Context, files []output) error {
 	for _, out := range files {
 		if err := ended(ctx); err != nil {
 			return err
@@ -269,13 +358,18 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 			return plan.At(err, out.file.Origin)
 		}
 	}
-	if err := ended(ctx); err != nil {
-		return err
+	return ended(ctx)
+}
+
+// commit makes them visible, unless the same are there. replaced reports whether
+// others were there before, from somebody who is gone.
+func (j *Job) commit(inherited bool) (replaced bool, err error) {
+	if inherited && j.deps.Keep {
+		if same, err := j.sink.Adopt(); same || err != nil {
+			return false, err
+		}
 	}
-	if err := j.sink.Commit(); err != nil {
-		return err
-	}
-	return j.runCommands(ctx, files, j.sink.Dir())
+	return inherited, j.sink.Commit()
 }
 
 // ended tells why ctx has ended, if it has: a deadline is a problem, a signal

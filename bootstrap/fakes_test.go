@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -30,7 +31,9 @@ type world struct {
 	fails   map[string]error // by event, or the beginning of one up to a space
 	leases  bool
 	token   string
-	during  func(ctx context.Context, event string) // called at each event
+
+	inherited, adopts bool                                    // of the sink
+	during            func(ctx context.Context, event string) // called at each event
 }
 
 func newWorld() *world {
@@ -145,6 +148,25 @@ func (v fakeVault) Generation() func(context.Context, plan.Read, map[string]secr
 
 func (v fakeVault) Identify(context.Context) {}
 
+// A fakeVault has nothing that ends; fakeServer has.
+func (v fakeVault) Attempt() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
+	return v.Generation()
+}
+func (v fakeVault) TokenLease(context.Context) (secret.Lease, error) { return secret.Lease{}, nil }
+func (v fakeVault) RenewToken(context.Context, time.Duration) (secret.Lease, error) {
+	return secret.Lease{}, broken(plan.CodeBug, "token")
+}
+
+func (v fakeVault) RenewLease(context.Context, string, time.Duration) (secret.Lease, error) {
+	return secret.Lease{}, broken(plan.CodeBug, "lease")
+}
+func (v fakeVault) Relogin(context.Context) error { return broken(plan.CodeBug, "login") }
+func (v fakeVault) CurrentVersion(context.Context, plan.Read) (int, bool, error) {
+	return 0, false, nil
+}
+func (v fakeVault) Drop(...string)                 {}
+func (v fakeVault) RetryAfter(error) time.Duration { return 0 }
+
 func (v fakeVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{Address: "https://fake"}, receipt.Login{Method: "fake"}, []receipt.Read{{Path: "app"}}
 }
@@ -172,6 +194,13 @@ func (s fakeSink) Stage(f plan.File, content secret.Value) error {
 func (s fakeSink) Delivered() []receipt.File {
 	return []receipt.File{{Path: "/run/secrets/f", Mode: "0400"}}
 }
+
+func (s fakeSink) Inherited() bool           { return s.w.inherited }
+func (s fakeSink) Adopt() (bool, error)      { return s.w.adopts, s.w.event(context.Background(), "adopt") }
+func (s fakeSink) Discard() error            { return s.w.event(context.Background(), "discard") }
+func (s fakeSink) Prune(time.Time) error     { return s.w.event(context.Background(), "prune") }
+func (s fakeSink) Retract() error            { return s.w.event(context.Background(), "retract") }
+func (s fakeSink) SetExpiry(time.Time) error { return nil }
 
 func (s fakeSink) Commit() error { return s.w.event(context.Background(), "commit") }
 func (s fakeSink) Shred() error  { return s.w.event(context.Background(), "shred") }

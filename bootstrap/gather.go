@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
@@ -17,66 +18,108 @@ import (
 // from a secret read before.
 const maxPasses = 8
 
-// gather reads and renders until no template lacks anything. Each path is read
-// once; all that is independent is read at the same time.
+// gather reads and renders everything. The caller wipes the outputs, also after an
+// error.
 func (j *Job) gather(ctx context.Context) ([]output, error) {
-	in := render.Input{Answers: render.Answers{}, Lookup: j.deps.Lookup, File: j.file, Memory: &render.Memory{}}
-	read := j.vault.Generation()
-	if err := j.search(ctx, read, in.Answers); err != nil {
-		return nil, err
+	g := newGeneration(len(j.items))
+	err := j.fill(ctx, j.vault.Generation(), g)
+	return g.outputs(), err
+}
+
+// fill reads and renders until nothing lacks in g: parts that are done stay as
+// they are, and what has an answer is not read. Each path is read once; all that
+// is independent is read at the same time.
+func (j *Job) fill(ctx context.Context, read readFunc, g *generation) error {
+	in := render.Input{Answers: g.answers, Lookup: j.deps.Lookup, File: j.file, Memory: &render.Memory{}}
+	if err := j.search(ctx, read, g); err != nil {
+		return err
 	}
 	var needs []render.Need
 	for range maxPasses {
-		j.fetch(ctx, read, needs, in.Answers)
-		if err := context.Cause(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
+		j.fetch(ctx, read, needs, g)
+		if err := signalled(ctx); err != nil {
+			return err
 		}
-		outputs, lacking, err := j.render(ctx, in)
-		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
-			return outputs, cause // a signal ended a template
+		lacking, err := j.render(ctx, in, g)
+		if cause := signalled(ctx); err != nil && cause != nil {
+			return cause // a signal ended a template
 		}
 		if err != nil || len(lacking) == 0 {
-			return outputs, err
+			return err
 		}
-		wipe(outputs) // they are made again
 		needs = lacking
 	}
-	return nil, &plan.Problem{
+	return &plan.Problem{
 		Code: plan.CodeData, What: "template", Why: "asked " + strconv.Itoa(maxPasses) + " times for a path that it computed from what it had read before",
 		Fix: "name the paths literally where you can", Origin: needs[0].Read.Origin,
 	}
 }
 
+// signalled tells why ctx has ended, unless that is its deadline: then there may
+// be a better reason.
+func signalled(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
 // search reads what is known without reading, and then what the searches of bundles
 // lead to, folder by folder. They bound themselves, and no template is executed
 // before they have come to their end.
-func (j *Job) search(ctx context.Context, read readFunc, answers render.Answers) error {
-	for needs := firstNeeds(j.items); len(needs) > 0; {
-		j.fetch(ctx, read, needs, answers)
-		if err := context.Cause(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+func (j *Job) search(ctx context.Context, read readFunc, g *generation) error {
+	var needs []render.Need
+	for i, it := range j.items {
+		// A template is read ahead for the first time only: it may leave some of its
+		// paths unread, and each of them could make a new lease.
+		if g.parts[i].done || it.program != nil && g.later {
+			continue
+		}
+		for _, r := range it.reads() {
+			need := render.Need{Read: r}
+			needs = append(needs, need)
+			if it.program == nil {
+				g.parts[i].use(need.Key())
+			}
+		}
+	}
+	for len(needs) > 0 {
+		j.fetch(ctx, read, needs, g)
+		if err := signalled(ctx); err != nil {
 			return err
 		}
 		needs = nil
-		for _, it := range j.items {
-			if it.bundle != nil {
-				needs = append(needs, it.bundle.Lacking(answers)...)
+		for i, it := range j.items {
+			if it.bundle == nil || g.parts[i].done {
+				continue
+			}
+			for _, n := range it.bundle.Lacking(g.answers) {
+				g.parts[i].use(n.Key())
+				needs = append(needs, n)
 			}
 		}
 	}
 	return nil
 }
 
+func (p *part) use(key string) {
+	if p.used == nil {
+		p.used = map[string]bool{}
+	}
+	p.used[key] = true
+}
+
 type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error)
 
 // fetch reads what answers does not have yet, all at the same time; the client
 // bounds how many requests are under way.
-func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, answers render.Answers) {
+func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *generation) {
 	// The list comes first: answers is written to as soon as one is asked for.
 	var ask []render.Need
 	seen := map[string]bool{}
 	for _, n := range needs {
 		key := n.Key()
-		if _, known := answers[key]; !known && !seen[key] {
+		if _, known := g.answers[key]; !known && !seen[key] {
 			seen[key] = true
 			ask = append(ask, n)
 		}
@@ -85,10 +128,12 @@ func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, ans
 	var mu sync.Mutex
 	for _, n := range ask {
 		wg.Go(func() {
+			asked := time.Now()
 			s, err := j.readOne(ctx, read, n)
 			mu.Lock()
 			defer mu.Unlock()
-			answers[n.Key()] = render.Answer{Secret: s, Err: err}
+			g.answers[n.Key()] = render.Answer{Secret: s, Err: err}
+			g.needs[n.Key()], g.asked[n.Key()] = n, asked
 		})
 	}
 	wg.Wait()
@@ -111,23 +156,27 @@ func (j *Job) readOne(ctx context.Context, read readFunc, n render.Need) (secret
 	return read(ctx, n.Read, body)
 }
 
-// render makes every output. Its problems are collected; what templates lack
-// is reported only when there is no problem.
-func (j *Job) render(ctx context.Context, in render.Input) ([]output, []render.Need, error) {
-	var outputs []output
+// render makes the parts that are not done. Their problems are collected; what
+// templates lack is reported only when there is no problem.
+func (j *Job) render(ctx context.Context, in render.Input, g *generation) ([]render.Need, error) {
 	var lacking []render.Need
 	var ps plan.Problems
-	for _, it := range j.items {
-		outs, lacks, err := j.renderOne(ctx, it, in)
+	for i, it := range j.items {
+		p := &g.parts[i]
+		if p.done {
+			continue
+		}
+		outs, lacks, err := j.renderOne(ctx, it, in, p)
 		if err != nil && (it.optional || it.absent(in.Answers)) && plan.CodeOf(err) == plan.CodeMissing {
 			j.deps.Log.Info("left out: it is optional and its secret is missing", slog.String("declared", it.origin.String()))
+			p.done = true
 			continue
 		}
 		ps.Add(err)
-		outputs = append(outputs, outs...)
 		lacking = append(lacking, lacks...)
+		p.outputs, p.done = outs, err == nil && len(lacks) == 0
 	}
-	return outputs, lacking, condense(ps).Err()
+	return lacking, condense(ps).Err()
 }
 
 // absent reports whether an item reads a secret that may be missing, and is; that
@@ -141,16 +190,18 @@ func (it item) absent(answers render.Answers) bool {
 	return false
 }
 
-func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output, []render.Need, error) {
+// renderOne makes one part, and notes there which answers a template looked at.
+func (j *Job) renderOne(ctx context.Context, it item, in render.Input, p *part) ([]output, []render.Need, error) {
 	var v secret.Value
 	var err error
 	switch {
 	case it.program != nil:
-		return it.execute(ctx, in)
+		return it.execute(ctx, in, p)
 	case it.set != nil || it.envSet != nil:
 		outs, err := j.renderMany(ctx, it, in.Answers)
 		return outs, nil, err
 	case it.token:
+		p.use(tokenKey)
 		v, err = j.token(it)
 	case it.ref != nil:
 		v, err = j.value(ctx, *it.ref, in.Answers, it.origin)
@@ -164,8 +215,11 @@ func (j *Job) renderOne(ctx context.Context, it item, in render.Input) ([]output
 }
 
 // execute executes the template of an item.
-func (it item) execute(ctx context.Context, in render.Input) ([]output, []render.Need, error) {
+func (it item) execute(ctx context.Context, in render.Input, p *part) ([]output, []render.Need, error) {
 	out, err := it.program.Execute(ctx, in)
+	for _, key := range out.Used {
+		p.use(key)
+	}
 	if err != nil || len(out.Lacking) > 0 {
 		return nil, out.Lacking, err
 	}

@@ -19,10 +19,13 @@ type Variable struct {
 type Held struct {
 	Env []Variable
 
-	vault Vault
-	sink  Sink
-	log   *slog.Logger
-	token bool // our token was delivered
+	job        *Job
+	vault      Vault
+	sink       Sink
+	log        *slog.Logger
+	token      bool        // our token was delivered
+	generation *generation // what was delivered, and what it was made of
+	takenOver  bool        // it has replaced what somebody before us delivered
 }
 
 // Dir is the folder of files with relative paths; "" when there are none.
@@ -78,6 +81,7 @@ func (h *Held) Release(ctx context.Context) error {
 // Close shreds the files, then revokes what we own. It may be called twice. A
 // token that could not be revoked is a warning: it ends by itself.
 func (h *Held) Close(ctx context.Context) error {
+	h.generation.wipe(nil)
 	for _, v := range h.Env {
 		v.Value.Wipe()
 	}

@@ -17,13 +17,13 @@ type Made struct {
 // folder, no command. The session must be logged in where that is needed. The
 // error is as that of Run. The caller wipes the contents.
 func (j *Job) Rehearse(ctx context.Context) ([]Made, error) {
-	outputs, err := j.gather(ctx)
+	all, err := j.gather(ctx)
+	outputs := j.settle(all)
 	if err == nil {
-		outputs = j.settle(outputs)
 		err = j.checkTogether(outputs)
 	}
 	if err != nil {
-		wipe(outputs)
+		wipe(all)
 		return nil, err
 	}
 	made := make([]Made, 0, len(outputs))

@@ -25,7 +25,8 @@ func variable(s *plan.EnvSet, field string) (name string, ok bool, err error) {
 
 // settle carries out what sets say about names that are taken: by a
 // declaration before them, or by what is inherited. What may not be there twice
-// stays twice, for the check that comes next.
+// stays twice, for the check that comes next. What is dropped is not wiped: it is
+// a part of its generation still.
 func (j *Job) settle(outputs []output) []output {
 	at := map[string]int{} // the output that a name stands for
 	dropped := map[int]bool{}
@@ -49,11 +50,9 @@ func (j *Job) settle(outputs []output) []output {
 	}
 	var kept []output
 	for i, out := range outputs {
-		if dropped[i] {
-			out.content.Wipe()
-			continue
+		if !dropped[i] {
+			kept = append(kept, out)
 		}
-		kept = append(kept, out)
 	}
 	return kept
 }

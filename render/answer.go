@@ -65,6 +65,7 @@ func (r *run) read(function string, args []string) (*answer, error) {
 	}
 	need.Read.Origin = r.p.origin
 	key := need.Key()
+	r.used[key] = true
 	if a := r.answers[key]; a != nil {
 		return a, nil
 	}

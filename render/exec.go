@@ -24,6 +24,7 @@ type run struct {
 	all     *template.Template        // the templates that are defined, for executeTemplate
 	lacking []Need                    // not empty: we only go on to find more of them
 	asked   map[string]bool           // keys of lacking
+	used    map[string]bool           // keys of the answers that were looked at
 	answers map[string]*answer        // each secret is copied once, so that the template may change it
 	files   []*written                // by writeToFile, in the order of the first call for each
 	wrote   int                       // bytes in files
@@ -39,16 +40,18 @@ type run struct {
 // (with [ErrMissing] in its chain) for a value that is not there, CodeData for
 // what a function cannot handle and for a template that does too much,
 // CodeUnavailable (with the cause of ctx in its chain) when ctx ends before the
-// template does, or the code of the answer that it asked for.
+// template does, or the code of the answer that it asked for. Used is there in any
+// case.
 func (p *Program) Execute(ctx context.Context, in Input) (Output, error) {
 	r, out, err := p.run(ctx, in, nil)
+	used := slices.Collect(maps.Keys(r.used))
 	if err != nil {
-		return Output{}, err
+		return Output{Used: used}, err
 	}
 	if len(r.lacking) > 0 {
-		return Output{Lacking: r.lacking}, nil
+		return Output{Lacking: r.lacking, Used: used}, nil
 	}
-	return Output{Bytes: out, Files: r.extras()}, nil
+	return Output{Bytes: out, Files: r.extras(), Used: used}, nil
 }
 
 // ExecuteOver renders a program of a dialect whose templates have data: it is
@@ -70,23 +73,24 @@ func (p *Program) ExecuteOver(ctx context.Context, data map[string]any) (secret.
 
 // run executes the program once.
 func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run, secret.Value, error) {
+	r := &run{ctx: ctx, p: p, in: in, asked: map[string]bool{}, used: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
+	r.scratch = &scratch{r: r, values: map[string]any{}}
 	text, err := p.text.Clone()
 	if err != nil {
-		return nil, secret.Value{}, p.executionProblem(err)
+		return r, secret.Value{}, p.executionProblem(err)
 	}
-	r := &run{ctx: ctx, p: p, in: in, all: text, asked: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
-	r.scratch = &scratch{r: r, values: map[string]any{}}
+	r.all = text
 	var dot any
 	if p.dialect.over {
 		if err := r.inspect(data, 0); err != nil {
-			return nil, secret.Value{}, p.problem(site{}, err)
+			return r, secret.Value{}, p.problem(site{}, err)
 		}
 		dot = clone(data)
 	}
 	out := &limited{}
 	err = text.Funcs(hooks(r)).Execute(out, dot)
 	if err != nil && (len(r.lacking) == 0 || errors.Is(err, errBudget)) {
-		return nil, secret.Value{}, p.executionProblem(err)
+		return r, secret.Value{}, p.executionProblem(err)
 	}
 	return r, secret.New(out.buf.Bytes()), nil
 }

@@ -99,6 +99,7 @@ type Output struct {
 	Bytes   secret.Value
 	Files   []File // what writeToFile asked for, in the order of the template
 	Lacking []Need
+	Used    []string // the keys of the answers that it looked at, in any order
 }
 
 // File is a file that a template wrote beside its own output. Its path, mode,

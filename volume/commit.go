@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
@@ -104,7 +105,7 @@ func (v *Volume) turn(c *change) error {
 	c.switched = true
 	v.inherited = false
 	v.delivered = v.staged.files
-	return v.mark(stateLive)
+	return v.mark(v.committed())
 }
 
 // undo takes back what prepare and turn did.
@@ -222,7 +223,7 @@ func (v *Volume) swap(generation string) error {
 // the new generation is there and the caller must not think otherwise.
 func (v *Volume) tidy(c change) {
 	if c.before != "" {
-		v.old = append(v.old, c.before)
+		v.old = append(v.old, replaced{c.before, time.Now()})
 	}
 	kept := v.staged.names
 	_ = v.staged.root.Close()
@@ -233,7 +234,7 @@ func (v *Volume) tidy(c change) {
 	if v.opts.KeepPrevious {
 		return
 	}
-	if err := v.prune(); err != nil {
+	if err := v.prune(time.Now()); err != nil {
 		v.opts.Log.Warn("the replaced generation stays until the end", slog.String("error", err.Error()))
 	}
 }
@@ -251,33 +252,6 @@ func (v *Volume) dropLinks(kept map[string]bool) error {
 		}
 	}
 	return v.unlink(gone)
-}
-
-// Prune unlinks the generations that Commit replaced and KeepPrevious kept. The
-// error is a [plan.Problem] with CodeIO; Shred destroys what stays.
-func (v *Volume) Prune() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed {
-		return nil
-	}
-	return v.prune()
-}
-
-func (v *Volume) prune() error {
-	var ps plan.Problems
-	var stays []string
-	for _, name := range v.old {
-		if !isOwnDir(v.sink.root, name) {
-			continue
-		}
-		if err := v.sink.root.RemoveAll(name); err != nil {
-			ps.Add(v.commitProblem(err))
-			stays = append(stays, name)
-		}
-	}
-	v.old = stays
-	return join(ps)
 }
 
 // Discard shreds what was staged since the last Commit and forgets that a Stage
@@ -318,7 +292,7 @@ func deliverAll(vs []*Volume) error {
 	vs = slices.DeleteFunc(slices.Clone(vs), func(v *Volume) bool { return v.closed })
 	full := slices.DeleteFunc(slices.Clone(vs), (*Volume).idle)
 	for _, v := range full {
-		if err := join(v.discard(), v.prune()); err != nil {
+		if err := join(v.discard(), v.prune(time.Now())); err != nil {
 			return err
 		}
 	}

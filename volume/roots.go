@@ -39,7 +39,7 @@ type Roots struct {
 // OpenRoots opens the folder of o, unless o.Dir is empty, and every folder that
 // the absolute paths of a plan need besides: the parent of a file, the folder of
 // a set. All are subject to the rules of [Open]; of o, they share AllowDisk,
-// KeepPrevious and Log, but not the private mount. Declarations were written for
+// KeepPrevious, Survive and Log, but not the private mount. Declarations were written for
 // programs that make every folder on the way to a file: so does it, in memory.
 //
 // The problems of all folders are returned together, and those of the paths
@@ -247,6 +247,9 @@ func (r *Roots) Commit() error {
 	if err != nil {
 		closeMemfds(&r.staged)
 		return err
+	}
+	if len(r.staged) == 0 { // whoever has them keeps them
+		return nil
 	}
 	closeMemfds(&r.memfds)
 	r.memfds, r.staged, r.told = r.staged, nil, nil

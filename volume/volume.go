@@ -107,6 +107,10 @@ type Options struct {
 	// that are below it, until Prune is called.
 	KeepPrevious bool
 
+	// Survive makes what was committed stay when we die: the next owner inherits
+	// it, as if it had been delivered. Shred still destroys it.
+	Survive bool
+
 	// MountSize, when above 0, mounts a tmpfs of so many bytes on Dir in a mount
 	// namespace that only the calling goroutine has, which is locked to its thread
 	// for good: only what it starts sees the files by their names. Open, Shred
@@ -128,9 +132,9 @@ type Volume struct {
 
 	mu        sync.Mutex
 	marker    *marker
-	current   string   // the generation that ..data names; "" is none
-	inherited bool     // current was delivered by a process before us
-	old       []string // replaced generations that wait for Prune
+	current   string     // the generation that ..data names; "" is none
+	inherited bool       // current was delivered by a process before us
+	old       []replaced // generations that wait for Prune
 	delivered []receipt.File
 	staged    *staging
 	failed    bool // a Stage failed since the last Commit or Discard

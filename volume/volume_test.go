@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -173,7 +174,7 @@ func TestKeepPrevious(t *testing.T) {
 	if text, err := reader.ReadFile("f"); string(text) != "1" {
 		t.Errorf("a reader below the old generation got %q, %v", text, err)
 	}
-	must(t, v.Prune())
+	must(t, v.Prune(time.Now()))
 	if _, err := reader.ReadFile("f"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Prune: %v", err)
 	}
@@ -274,7 +275,7 @@ func TestDeliverNothing(t *testing.T) {
 	wantProblem(t, v.Stage(plan.File{Path: "f"}, secret.Value{}), plan.CodeBug, "after it was delivered")
 	wantProblem(t, v.Commit(), plan.CodeBug, "after it was delivered")
 	must(t, v.Discard())
-	must(t, v.Prune())
+	must(t, v.Prune(time.Now()))
 }
 
 func TestEphemeral(t *testing.T) {

@@ -122,6 +122,18 @@ func ParseMount(s string) (Mount, bool) {
 // String gives shared or private.
 func (m Mount) String() string { return nth(int(m), MountNames()...) }
 
+// ExpiryNames lists the names that ParseExpiry knows.
+func ExpiryNames() []string { return []string{"keep", "shred", "stop"} }
+
+// ParseExpiry reads the name of what follows an expiry.
+func ParseExpiry(s string) (Expiry, bool) {
+	i, ok := position(s, ExpiryNames())
+	return Expiry(i), ok
+}
+
+// String gives keep, shred or stop.
+func (e Expiry) String() string { return nth(int(e), ExpiryNames()...) }
+
 // RunModeNames lists the names that ParseRunMode knows.
 func RunModeNames() []string { return []string{"auto", "replace", "supervise"} }
 

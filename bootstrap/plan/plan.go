@@ -27,6 +27,14 @@ type Plan struct {
 	Run     Run       // the target process
 	Refresh Refresh   // for every file and variable that says nothing of its own
 
+	// OnExpiry is what becomes of files when something in them has expired and could
+	// not be replaced.
+	OnExpiry Setting[Expiry]
+
+	// KeepPrevious is how long a generation that was replaced stays for those who
+	// are reading it.
+	KeepPrevious Setting[time.Duration]
+
 	// Timeout bounds everything up to the start of the command, all tries
 	// included; 0 is no bound.
 	Timeout Setting[time.Duration]
@@ -190,6 +198,16 @@ type Refresh struct {
 	Debounce    Setting[time.Duration]
 	MinInterval Setting[time.Duration]
 }
+
+// Expiry says what follows when a secret has expired in spite of everything.
+type Expiry uint8
+
+// The policies.
+const (
+	ExpiryKeep  Expiry = iota // the files stay, and it is logged
+	ExpiryShred               // all files are destroyed until there are good ones
+	ExpiryStop                // the command, or watch, is ended
+)
 
 // Action is what follows a change. The zero Action does nothing.
 type Action struct {

@@ -1,0 +1,134 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap/lease"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
+)
+
+// tokenKnown begins to keep the token.
+func (k *keeper) tokenKnown(l secret.Lease, err error) {
+	now := time.Now()
+	switch {
+	case errors.Is(err, secret.ErrTokenLost):
+		k.tokenLost(err)
+	case err != nil && plan.CodeOf(err) == plan.CodeUnavailable:
+		k.token.step = lease.Nothing // it is asked for again
+		k.failed(now, err, &k.token)
+	case err != nil:
+		k.log.Warn("it is not known when the token ends", slog.String("problem", err.Error()))
+	default:
+		k.token.life, k.token.expired = lease.New(now, l.TTL, l.Renewable), false
+		if l.TTL <= 0 && !l.Renewable {
+			k.token.life = lease.Life{}
+		}
+		k.schedule(&k.token, now)
+	}
+}
+
+// seeToToken does what is due.
+func (k *keeper) seeToToken(ctx context.Context) {
+	k.token.busy = true
+	asked := k.token.life.Asked
+	switch k.token.step {
+	case lease.Renew:
+		k.do(ctx, func(ctx context.Context) func() {
+			l, err := k.job.vault.RenewToken(ctx, asked)
+			return func() { k.token.busy = false; k.tokenRenewed(l, err) }
+		})
+	case lease.Replace:
+		k.do(ctx, func(ctx context.Context) func() {
+			err := k.job.vault.Relogin(ctx)
+			var l secret.Lease
+			var unknown error
+			if err == nil {
+				l, unknown = k.job.vault.TokenLease(ctx)
+			}
+			return func() { k.token.busy = false; k.loggedIn(l, err, unknown) }
+		})
+	case lease.Nothing:
+		k.do(ctx, func(ctx context.Context) func() {
+			l, err := k.job.vault.TokenLease(ctx)
+			return func() { k.token.busy = false; k.tokenKnown(l, err) }
+		})
+	}
+}
+
+func (k *keeper) tokenRenewed(l secret.Lease, err error) {
+	now := time.Now()
+	k.Observer.Renewed("token", err)
+	switch {
+	case err == nil:
+		k.token.life = k.token.life.Renewed(now, l.TTL, l.Renewable)
+		k.schedule(&k.token, now)
+	case errors.Is(err, secret.ErrTokenLost):
+		k.tokenLost(err)
+	case plan.CodeOf(err) == plan.CodeUnavailable:
+		k.failed(now, err, &k.token)
+	default:
+		k.log.Warn("the token cannot be renewed; we log in again before it ends", slog.String("problem", err.Error()))
+		k.token.life = k.token.life.Fixed()
+		k.schedule(&k.token, now)
+	}
+}
+
+// tokenLost logs in again at once, unless that is what has just failed.
+func (k *keeper) tokenLost(err error) {
+	if k.token.step == lease.Replace && !k.token.due.IsZero() && k.token.expired {
+		return // it is known
+	}
+	now := time.Now()
+	k.log.Warn("the token has ended before its time; we log in again", slog.String("problem", err.Error()))
+	k.token.life = lease.New(now, -1, false)
+	k.token.step, k.token.expired, k.token.due = lease.Replace, true, now
+	if k.token.failures > 0 {
+		k.token.due = now.Add(lease.Wait(k.token.failures, 0, 0, k.Chance()))
+	}
+	for _, t := range k.things { // their leases have ended with it
+		if t.leaseID != "" {
+			t.step, t.due = lease.Replace, time.Time{}
+		}
+	}
+}
+
+// loggedIn goes on with a new token. Leases hang on the token that they were read
+// with, so what has one is read again; the old ones end by themselves.
+func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
+	now := time.Now()
+	k.Observer.Login(err)
+	switch {
+	case errors.Is(err, secret.ErrNoRelogin):
+		k.token.due, k.token.step = time.Time{}, lease.Nothing
+		for _, t := range k.things {
+			if t.leaseID != "" && t.due.IsZero() { // it ended with the token
+				t.failures++
+			}
+		}
+		attrs := []any{slog.String("problem", err.Error())}
+		if left := k.token.left(now); left > 1 {
+			attrs = append(attrs, slog.String("token_ends_in", left.Round(time.Second).String()))
+		}
+		k.log.Error("nobody can log in again: from the end of the token on, nothing is kept fresh", attrs...)
+		return
+	case err != nil:
+		k.failed(now, err, &k.token)
+		return
+	}
+	k.token.failures = 0
+	k.tokenKnown(l, unknown)
+	for _, t := range k.things {
+		if t.leaseID != "" || t.failures > 0 {
+			t.step, t.due = lease.Replace, now
+		}
+	}
+	for _, p := range k.held.generation.parts {
+		if p.used[tokenKey] { // the token itself was delivered
+			k.newToken = now
+		}
+	}
+}
