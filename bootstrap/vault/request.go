@@ -31,6 +31,7 @@ type request struct {
 	body func(context.Context) ([]byte, error)
 
 	token *secret.Value // whose request it is; nil: the client's own; empty: nobody's
+	as    *session      // whose it is when there is no token above; nil: the current one's, which do fills in
 	login bool          // it is made where the login is, which may be another namespace
 
 	rootNamespace bool // it is made in the root namespace, whatever the plan's is
@@ -96,15 +97,18 @@ const (
 	maxWait   = 5 * time.Second
 )
 
-// do sends r until it is answered, fails for good, or ctx ends. Its error is a
-// *plan.Problem, or the cause of ctx.
+// do sends r until it is answered, fails for good, or ctx ends; once where ctx is
+// one of oneTry. Its error is a *plan.Problem, or the cause of ctx.
 func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	var last *fault
 	wait, renewed := firstWait, false
 	for try := 1; ; try++ {
-		sent := c.own()
+		if r.token == nil {
+			r.as = c.using()
+		}
 		ans, f := c.try(ctx, r)
 		if f == nil {
+			ans.by = r.as
 			return ans, nil
 		}
 		if ctx.Err() != nil {
@@ -116,11 +120,12 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		if f.late {
 			return nil, c.ended(ctx, f, last, try)
 		}
-		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c, *sent) {
+		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c, r.as) {
 			renewed = true
 			continue
 		}
-		if last = f; !f.passing || (r.once && f.ambiguous) {
+		if last = f; !f.passing || (r.once && f.ambiguous) || triesOnce(ctx) {
+			c.judge(ctx, f, r.as)
 			return nil, f.problem(r)
 		}
 		pause := max(f.retryAfter, wait/2+rand.N(wait/2))
