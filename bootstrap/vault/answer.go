@@ -32,10 +32,11 @@ type answer struct {
 // lease gives how long the answer's data is good for; 0 when it has no end.
 func (a *answer) lease() time.Duration { return seconds(a.LeaseDuration) }
 
-// seconds gives n seconds, or the most that a Duration holds: 292 years.
+// seconds gives n seconds, at most what a Duration holds, 292 years. Anything
+// below zero is as much in the past as -1.
 func seconds(n int64) time.Duration {
 	const most = int64(math.MaxInt64 / time.Second)
-	return time.Duration(max(-most, min(n, most))) * time.Second
+	return time.Duration(max(-1, min(n, most))) * time.Second
 }
 
 // wrapInfo is the wrap_info member of an answer that is wrapped.

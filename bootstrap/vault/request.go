@@ -36,6 +36,8 @@ type request struct {
 
 	rootNamespace bool // it is made in the root namespace, whatever the plan's is
 
+	limit int64 // of the answer, in bytes; 0: the client's own
+
 	// once: it must not be repeated after the server may have seen it.
 	once bool
 	// gateway: a 502 does not count as seen, whatever once says.
@@ -249,10 +251,11 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer,
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	text, err := readBody(resp, c.limit)
+	limit := cmp.Or(r.limit, c.limit)
+	text, err := readBody(resp, limit)
 	defer clear(text)
 	if err != nil {
-		return nil, bodyFault(err, c.limit)
+		return nil, bodyFault(err, limit)
 	}
 	c.keepIndex(resp.Header.Get(headerIndex), r)
 	if !r.login { // the path of a login may end in a user's name

@@ -19,7 +19,8 @@ type session struct {
 	lease secret.Lease // as it was at since
 	since time.Time
 
-	lost bool // the server does not know it any more
+	lost   bool // the server does not know it any more
+	renews bool // it has renewed a lease: the policy allows that
 }
 
 // left gives what is left of the lease; ok is false when it is over.
