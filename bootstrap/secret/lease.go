@@ -15,7 +15,13 @@ type Lease struct {
 // What can have become of what we hold. They are in the chains of problems that
 // say more.
 var (
-	ErrLeaseLost = errors.New("secret: the lease has ended")
-	ErrTokenLost = errors.New("secret: the token has ended")
-	ErrNoRelogin = errors.New("secret: this login cannot be repeated")
+	// ErrTokenLost: the token that we read with has expired or was revoked. Only
+	// another login helps.
+	ErrTokenLost = errors.New("secret: the token is gone")
+
+	// ErrLeaseLost: the lease has expired or was revoked. Only another read helps.
+	ErrLeaseLost = errors.New("secret: the lease is gone")
+
+	// ErrNoRelogin: the login cannot be repeated with what was given to us.
+	ErrNoRelogin = errors.New("secret: the login cannot be repeated")
 )

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -24,10 +25,19 @@ type answer struct {
 	Wrap          *wrapInfo      `json:"wrap_info"`
 	MountType     string         `json:"mount_type"`
 	Errors        []string       `json:"errors"`
+
+	by *session // whose request it answers; nil: nobody's, or a token's that is not the client's own
 }
 
 // lease gives how long the answer's data is good for; 0 when it has no end.
-func (a *answer) lease() time.Duration { return time.Duration(a.LeaseDuration) * time.Second }
+func (a *answer) lease() time.Duration { return seconds(a.LeaseDuration) }
+
+// seconds gives n seconds, at most what a Duration holds, 292 years. Anything
+// below zero is as much in the past as -1.
+func seconds(n int64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Second)
+	return time.Duration(max(-1, min(n, most))) * time.Second
+}
 
 // wrapInfo is the wrap_info member of an answer that is wrapped.
 type wrapInfo struct {
@@ -52,6 +62,7 @@ type authInfo struct {
 	Renewable        bool              `json:"renewable"`
 	TokenType        string            `json:"token_type"`
 	Orphan           bool              `json:"orphan"`
+	NumUses          int64             `json:"num_uses"` // 0: as many as one likes
 }
 
 // Reasons why bytes are no answer of Vault's.
@@ -159,12 +170,12 @@ func (a *answer) secret() secret.Secret {
 		s.Auth = &secret.Auth{
 			ClientToken: secret.New([]byte(t.ClientToken)), Accessor: t.Accessor, Policies: t.Policies,
 			TokenPolicies: t.TokenPolicies, IdentityPolicies: t.IdentityPolicies, Metadata: t.Metadata,
-			Orphan: t.Orphan, EntityID: t.EntityID, Lease: time.Duration(t.LeaseDuration) * time.Second, Renewable: t.Renewable,
+			Orphan: t.Orphan, EntityID: t.EntityID, Lease: seconds(t.LeaseDuration), Renewable: t.Renewable,
 		}
 	}
 	if w := a.Wrap; w != nil {
 		s.Wrap = &secret.Wrap{
-			Token: secret.New([]byte(w.Token)), Accessor: w.Accessor, TTL: time.Duration(w.TTL) * time.Second,
+			Token: secret.New([]byte(w.Token)), Accessor: w.Accessor, TTL: seconds(w.TTL),
 			CreationTime: w.CreationTime, CreationPath: w.CreationPath, WrappedAccessor: w.WrappedAccessor,
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -16,186 +16,168 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-// book is what we own and did, for the revocation and for the receipt.
+// book is what we own and did, for the revocation and for the receipt. It stays
+// as small as what is delivered, however often that is refreshed.
 type book struct {
 	login  receipt.Login
-	reads  []receipt.Read
-	tokens []token // that we had made for those who asked
+	reads  map[string]*entry // by what was asked, and where: the last answer, and the last failure
+	count  uint64            // of entries that were ever made
+	leases map[string]*held  // by id: those that are neither over, nor revoked, nor forgotten
+	tokens []token           // that we had made for those who asked
+}
+
+func newBook() book { return book{reads: map[string]*entry{}, leases: map[string]*held{}} }
+
+// entry is a line of the receipt.
+type entry struct {
+	receipt.Read
+	nr uint64 // the oldest has the lowest
+}
+
+// held is a lease of ours.
+type held struct {
+	under *session
+	ends  time.Time // zero: it has no end
 }
 
 // token is one that a read made. One that is no orphan ends with ours.
 type token struct {
 	value  secret.Value
 	orphan bool
+	under  *session
+	ends   time.Time // zero: it has no end
 }
 
-// Record says who we are to the server and what was read, sorted by path. It
-// holds no value.
+// maxReads bounds the lines of the receipt: a template may compute another path
+// at each refresh. The oldest go.
+const maxReads = 10_000
+
+// Record says who we are to the server and what was read, sorted by path. A
+// read that was refreshed is there once, as it was last. It holds no value.
 func (c *Client) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	reads := slices.Clone(c.book.reads)
+	reads := make([]receipt.Read, 0, len(c.book.reads))
+	for _, e := range c.book.reads {
+		reads = append(reads, e.Read)
+	}
 	slices.SortFunc(reads, func(a, b receipt.Read) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.RequestID, b.RequestID), cmp.Compare(a.Operation, b.Operation))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.RequestID, b.RequestID), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Code, b.Code))
 	})
 	return receipt.Server{Address: c.name, Namespace: c.namespace, Correlation: c.correlation}, c.book.login, reads
 }
 
 // note enters one answer to a read.
 func (c *Client) note(r plan.Read, path string, ans *answer, s secret.Secret) {
-	entry := receipt.Read{
+	now := time.Now()
+	line := receipt.Read{
 		Path: path, Operation: r.Op.String(), RequestID: ans.RequestID, Version: s.Version,
-		LeaseID: s.LeaseID, Renewable: s.Renewable, Expires: receipt.After(time.Now(), ans.lease()),
+		LeaseID: s.LeaseID, Renewable: s.Renewable, Expires: receipt.After(now, ans.lease()),
 	}
 	if s.LeaseID == "" { // KV version 1 has a duration that means nothing
-		entry.Expires = receipt.Time{}
+		line.Expires = receipt.Time{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.book.reads = append(c.book.reads, entry)
+	key := asked(r, path)
+	c.book.enter(key, line)
+	delete(c.book.reads, key+failed)
+	c.book.forget(now)
+	if s.LeaseID != "" {
+		c.book.leases[s.LeaseID] = &held{under: ans.by, ends: after(now, s.Lease)}
+	}
 	if s.Auth != nil && s.Auth.ClientToken.Len() > 0 {
-		c.book.tokens = append(c.book.tokens, token{s.Auth.ClientToken, ans.Auth.Orphan})
+		c.book.tokens = append(c.book.tokens, token{s.Auth.ClientToken, ans.Auth.Orphan, ans.by, after(now, s.Auth.Lease)})
 	}
 }
 
-// noteFailure enters a read that gave nothing.
+// noteFailure enters a read that gave nothing, beside what it gave before.
 func (c *Client) noteFailure(r plan.Read, path string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.book.reads = append(c.book.reads, receipt.Read{Path: path, Operation: r.Op.String(), Code: int(plan.CodeOf(err))})
+	c.book.enter(asked(r, path)+failed, receipt.Read{Path: path, Operation: r.Op.String(), Code: int(plan.CodeOf(err))})
 }
 
-// HasLeases reports whether a lease, or a token that we had made, is ours: to
-// revoke it, or the token that it hangs on, would take away what was delivered.
-func (c *Client) HasLeases() bool { return len(c.leases()) > 0 || len(c.tokens(true)) > 0 }
+// failed is what the key of a failure ends in.
+const failed = "\x00failed"
 
-// tokens gives the tokens that we had made: all, or those that outlive ours.
-func (c *Client) tokens(all bool) []secret.Value {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var list []secret.Value
-	for _, t := range c.book.tokens {
-		if all || t.orphan {
-			list = append(list, t.value)
+// asked is the key of a read at the path that was really asked for.
+func asked(r plan.Read, path string) string { return path + "\x00" + r.Key() }
+
+// enter keeps a line in the place of the one that has its key.
+func (b *book) enter(key string, line receipt.Read) {
+	b.count++
+	b.reads[key] = &entry{line, b.count}
+	if len(b.reads) <= maxReads {
+		return
+	}
+	oldest := key
+	for k, e := range b.reads {
+		if e.nr < b.reads[oldest].nr {
+			oldest = k
 		}
 	}
-	return list
+	delete(b.reads, oldest)
 }
 
-// leases gives the ids of the leases that are not revoked.
-func (c *Client) leases() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var ids []string
-	for _, r := range c.book.reads {
-		if r.LeaseID != "" && !r.Revoked {
-			ids = append(ids, r.LeaseID)
-		}
-	}
-	return ids
+// forget drops the leases and tokens that are over by now.
+func (b *book) forget(now time.Time) {
+	maps.DeleteFunc(b.leases, func(_ string, h *held) bool { return h.over(now) })
+	b.tokens = slices.DeleteFunc(b.tokens, func(t token) bool { return t.over(now) })
 }
 
-// Close revokes the token if we got it by logging in, and with it every lease
-// of ours; else the leases alone: a token that was given to us stays. It may be
-// called more than once, and after a failed or absent login. It takes at most
-// three seconds, even when ctx has ended already.
-func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	owned, done := c.owned, c.closed
-	c.closed = true
-	c.mu.Unlock()
-	if done {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	if owned {
-		err := errors.Join(c.revokeTokens(ctx, false), c.revokeToken(ctx))
-		if err == nil || plan.CodeOf(err) != plan.CodeDenied {
-			return err
-		}
-		return errors.Join(err, c.revokeLeases(ctx))
-	}
-	return errors.Join(c.revokeTokens(ctx, true), c.revokeLeases(ctx))
+func (h *held) over(now time.Time) bool { return passed(h.ends, now) || h.under.over(now) }
+
+func (t token) over(now time.Time) bool {
+	return passed(t.ends, now) || !t.orphan && t.under.over(now)
 }
 
-// revokeTokens ends tokens that we had made, each by itself: that needs no
-// policy of ours.
-func (c *Client) revokeTokens(ctx context.Context, all bool) error {
-	var errs []error
-	for _, t := range c.tokens(all) {
-		_, err := c.do(ctx, request{method: http.MethodPut, path: "auth/token/revoke-self", token: &t, once: true, mayBeEmpty: true})
-		if err != nil {
-			errs = append(errs, &plan.Problem{
-				Code: plan.CodeOf(err), What: "revoke a token that was made for a template", Why: whyOf(err), Err: err, Fix: "it ends by itself when its TTL is over",
-			})
-		}
+// after gives the end of what lives for d from now on; zero when it has none.
+func after(now time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
 	}
-	return errors.Join(errs...)
+	return now.Add(d)
 }
 
-func (c *Client) revokeToken(ctx context.Context) error {
-	_, err := c.do(ctx, request{method: http.MethodPut, path: "auth/token/revoke-self", login: true, token: c.own(), once: true, mayBeEmpty: true})
-	if err != nil {
-		c.mu.Lock()
-		c.book.login.NotRevoked = whyOf(err)
-		c.mu.Unlock()
-		return &plan.Problem{
-			Code: plan.CodeOf(err), What: "revoke our token", Why: whyOf(err), Err: err,
-			Fix: "it ends by itself when its TTL is over",
-		}
-	}
-	c.mu.Lock()
-	c.book.login.Revoked = true
-	for i := range c.book.reads {
-		c.book.reads[i].Revoked = c.book.reads[i].LeaseID != ""
-	}
-	c.mu.Unlock()
-	c.log.Debug("token revoked")
-	return nil
-}
+func passed(end, now time.Time) bool { return !end.IsZero() && !now.Before(end) }
 
-// revokeLeases ends each lease by itself, all at the same time.
-func (c *Client) revokeLeases(ctx context.Context) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var ps plan.Problems
-	for _, id := range c.leases() {
-		wg.Go(func() {
-			err := c.revokeLease(ctx, id)
-			mu.Lock()
-			defer mu.Unlock()
-			ps.Add(err)
-		})
-	}
-	wg.Wait()
-	return ps.Err()
-}
-
-func (c *Client) revokeLease(ctx context.Context, id string) error {
-	body := texts(map[string]secret.Value{"lease_id": secret.New([]byte(id))})
-	_, err := c.do(ctx, request{method: http.MethodPut, path: "sys/leases/revoke", body: body, once: true, mayBeEmpty: true})
-	if err != nil {
-		return &plan.Problem{
-			Code: plan.CodeOf(err), What: "revoke the lease " + id, Why: whyOf(err), Err: err,
-			Fix: `it ends by itself; to let us end it: path "sys/leases/revoke" { capabilities = ["update"] }`,
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range c.book.reads {
-		if c.book.reads[i].LeaseID == id {
-			c.book.reads[i].Revoked = true
+// line gives the receipt's line of a lease; nil when it is not there.
+func (b *book) line(lease string) *entry {
+	for _, e := range b.reads {
+		if e.LeaseID == lease {
+			return e
 		}
 	}
 	return nil
+}
+
+// Drop forgets leases that have ended, or that were superseded and end by
+// themselves: Close does not revoke them by name. One that hangs on a token that
+// Close revokes ends with it all the same.
+func (c *Client) Drop(leaseIDs ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range leaseIDs {
+		delete(c.book.leases, id)
+	}
+}
+
+// HasLeases reports whether a lease, or a token that we had made, is ours and
+// not over: to revoke it, or the token that it hangs on, would take away what
+// was delivered.
+func (c *Client) HasLeases() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.book.forget(time.Now())
+	return len(c.book.leases) > 0 || len(c.book.tokens) > 0
 }
 
 // own gives our token for a request that is made where the login was.
 func (c *Client) own() *secret.Value {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	token := c.token // a copy: another request may take over a newer one meanwhile
+	token := c.session.token
 	return &token
 }
 
@@ -236,6 +218,6 @@ func (c *Client) Identify(ctx context.Context) {
 	}
 	n, _ := ans.Data["ttl"].(json.Number)
 	if ttl, err := n.Int64(); err == nil {
-		l.Expires = receipt.After(time.Now(), time.Duration(ttl)*time.Second)
+		l.Expires = receipt.After(time.Now(), seconds(ttl))
 	}
 }

@@ -182,7 +182,7 @@ func TestLeasesAreRevokedInTime(t *testing.T) {
 				return
 			}
 			var ps plan.Problems
-			if !errors.As(err, &ps) || len(ps) != 5 || took != closeTimeout || len(c.leases()) != 5 || s.count() != 10 {
+			if !errors.As(err, &ps) || len(ps) != 5 || took != closeTimeout || len(c.book.leases) != 5 || s.count() != 10 {
 				t.Errorf("%v after %v and %d requests", err, took, s.count())
 			}
 			for _, p := range ps {

@@ -29,6 +29,7 @@ type fault struct {
 	answer     *answer // the body of an error status, when it is JSON
 	err        error
 	token      bool  // it is the token that was refused, whatever was asked
+	kind       error // ErrTokenLost, ErrLeaseLost or nil
 	server     bool  // it is about the server or the way to it, whatever was asked
 	whole      error // a problem that is complete already and ends the request
 }
@@ -46,6 +47,9 @@ func (f *fault) problem(r request) error {
 func (f *fault) Error() string { return f.why }
 
 func (f *fault) Unwrap() error { return f.err }
+
+// Is reports whether the fault is of a kind that callers tell apart.
+func (f *fault) Is(target error) bool { return f.kind != nil && target == f.kind }
 
 func describe(r request) string {
 	verb := map[string]string{http.MethodGet: "read ", http.MethodPut: "write ", "LIST": "list "}[r.method]

@@ -313,14 +313,14 @@ func TestVersionOfWhatHasNone(t *testing.T) {
 func TestOperations(t *testing.T) {
 	type sent struct{ method, path, query, body string }
 	var got sent
-	c, _ := inMemory(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+	c, _ := inMemory(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		got = sent{r.Method, r.URL.Path, r.URL.RawQuery, string(b)}
 		data := `{"keys":["a"]}`
 		if strings.Contains(r.URL.Path, "/data/") { // only such an answer has versions
 			data = `{"data":{"a":"b"},"metadata":{"created_time":"x","version":3}}`
 		}
-		_, _ = io.WriteString(w, `{"lease_id":"l","data":`+data+`}`)
+		_, _ = fmt.Fprintf(w, `{"lease_id":"l/%d","data":%s}`, n, data)
 	}, nil)
 	tests := []struct {
 		r    plan.Read
@@ -337,19 +337,19 @@ func TestOperations(t *testing.T) {
 		if _, err := c.Generation()(t.Context(), tt.r, tt.body); err != nil || got != tt.want {
 			t.Errorf("%v: sent %+v, want %+v", err, got, tt.want)
 		}
-		if !c.HasLeases() || len(c.leases()) != i+1 {
-			t.Errorf("%d leases after %d", len(c.leases()), i+1)
+		if !c.HasLeases() || len(c.book.leases) != i+1 {
+			t.Errorf("%d leases after %d", len(c.book.leases), i+1)
 		}
 	}
 	// A write is never shared, a read is.
 	get := c.Generation()
-	before := len(c.leases())
+	before := len(c.book.leases)
 	for range 2 {
 		_, _ = get(t.Context(), plan.Read{Path: "pki/issue/web", Op: plan.OpWrite}, nil)
 		_, _ = get(t.Context(), plan.Read{Path: "secret/app"}, nil)
 		_, _ = get(t.Context(), plan.Read{Path: "secret/app", Version: 1}, nil)
 	}
-	if n := len(c.leases()) - before; n != 4 {
+	if n := len(c.book.leases) - before; n != 4 {
 		t.Errorf("%d requests, want 4", n)
 	}
 }

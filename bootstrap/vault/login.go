@@ -21,7 +21,10 @@ type login interface {
 
 	// renew gives the client a token that may have taken the place of the one
 	// that was just refused, and reports whether there is one.
-	renew(c *Client, refused secret.Value) bool
+	renew(c *Client, refused *session) bool
+
+	// again tells why run cannot be called a second time, or not now.
+	again(c *Client) error
 }
 
 // input is one fetched input of a login.
@@ -30,6 +33,7 @@ type input struct {
 	value   secret.Value // as it was when we looked first
 	resolve func(plan.Handle) ([]byte, error)
 	used    bool
+	removed bool // we have removed its file, and nobody has made another one since
 }
 
 // fresh gives the input, read again from the second time on: the platform
@@ -38,7 +42,7 @@ type input struct {
 func (i *input) fresh() secret.Value {
 	if i.used && i.handle.Kind == plan.HandleFile {
 		if text, err := i.resolve(i.handle); err == nil {
-			i.value = secret.New(text)
+			i.value, i.removed = secret.New(text), false
 		}
 	}
 	i.used = true
@@ -67,12 +71,12 @@ func (in inputs) value(name string) secret.Value {
 type noLogin struct{}
 
 func (noLogin) run(_ context.Context, c *Client) error {
-	c.book.login = receipt.Login{Method: "none"}
+	c.begin(receipt.Login{Method: "none"})
 	c.log.Info("sending no token of our own")
 	return nil
 }
 
-func (noLogin) renew(*Client, secret.Value) bool { return false }
+func (noLogin) renew(*Client, *session) bool { return false }
 
 // tokenLogin uses a token that was given to us. It is never revoked.
 type tokenLogin struct {
@@ -82,16 +86,14 @@ type tokenLogin struct {
 }
 
 func (t *tokenLogin) run(ctx context.Context, c *Client) error {
-	c.book.login = receipt.Login{Method: "token", Namespace: c.loginAs}
+	as := receipt.Login{Method: "token", Namespace: c.loginAs}
+	c.begin(as)
 	token, err := t.get(ctx, c)
 	if err != nil {
 		return err
 	}
 	c.log.Info("using a token that was given to us", slog.String("from", t.from))
-	if err := c.setToken(token); err != nil {
-		return plan.At(err, plan.Origin{Front: "login", At: t.from})
-	}
-	return nil
+	return plan.At(c.adopt(&session{token: token}, as), plan.Origin{Front: "login", At: t.from})
 }
 
 func (t *tokenLogin) get(ctx context.Context, c *Client) (secret.Value, error) {
@@ -110,21 +112,21 @@ func (t *tokenLogin) get(ctx context.Context, c *Client) (secret.Value, error) {
 
 // renew looks whether the file holds another token by now: whoever keeps it
 // fresh has replaced it.
-func (t *tokenLogin) renew(c *Client, refused secret.Value) bool {
+func (t *tokenLogin) renew(c *Client, refused *session) bool {
 	if t.wrapped != nil || t.token.handle.Kind != plan.HandleFile {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if string(c.token.Reveal()) != string(refused.Reveal()) {
+	if c.session != refused {
 		return true // another request was refused before this one, and took the new token over
 	}
 	text, err := t.token.resolve(t.token.handle)
-	if err != nil || string(text) == string(c.token.Reveal()) || !sendable(text) {
+	if err != nil || string(text) == string(refused.token.Reveal()) || !sendable(text) {
 		return false
 	}
 	c.log.Info("the token was refused and its file has another one", slog.String("from", t.from))
-	c.token = secret.New(text)
+	c.replace(&session{token: secret.New(text)})
 	return true
 }
 
@@ -138,20 +140,6 @@ func sendable(token []byte) bool {
 	return true
 }
 
-// setToken makes the token the client's.
-func (c *Client) setToken(token secret.Value) error {
-	if !sendable(token.Reveal()) {
-		return &plan.Problem{
-			Code: plan.CodeConfig, What: "the Vault token", Why: "has a space, a line break or another unprintable character in it",
-			Fix: "give the token alone",
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.token = token
-	return nil
-}
-
 // postLogin is a login by a request with a JSON body: every method but a token
 // that is there already.
 type postLogin struct {
@@ -160,13 +148,18 @@ type postLogin struct {
 	path                string // what follows /login
 	proof               func(context.Context) (identity.Proof, error)
 	wrapped             *wrapping // of the secret id; nil: it is not wrapped
+	secretID            *input    // which is wrapped or not; nil: there is none
 	once                bool      // its inputs may be good for one use only
 	used                func()    // called when the inputs are used up; may be nil
 
+	kept *unwrapped     // the secret id that was wrapped; nil: it still is
 	last identity.Proof // what was sent last, to explain a refusal
+	made int            // logins
 }
 
-func (*postLogin) renew(*Client, secret.Value) bool { return false }
+// renew has a request repeated that was refused with the token of a login
+// before.
+func (*postLogin) renew(c *Client, refused *session) bool { return c.using() != refused }
 
 // run logs in. A login whose inputs may be good for one use only is not
 // repeated once the server may have seen it. A 502 is the exception: a proxy in
@@ -174,16 +167,13 @@ func (*postLogin) renew(*Client, secret.Value) bool { return false }
 // start behind it. Should Vault have seen the login after all, the next one is
 // refused and says so, or an unused token is left to its TTL.
 func (p *postLogin) run(ctx context.Context, c *Client) error {
-	c.book.login = receipt.Login{Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs}
+	c.begin(receipt.Login{Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs})
 	gateway := true
-	var unwrapped secret.Value
 	if p.wrapped != nil {
-		id, limited, err := c.unwrapSecretID(ctx, *p.wrapped)
-		if err != nil {
+		if err := p.unwrap(ctx, c); err != nil {
 			return err
 		}
-		unwrapped, gateway, p.once = id, !limited, limited
-		p.done()
+		gateway, p.once = !p.kept.limited, p.kept.limited
 	}
 	body := func(ctx context.Context) ([]byte, error) {
 		members, err := p.proof(ctx)
@@ -191,7 +181,7 @@ func (p *postLogin) run(ctx context.Context, c *Client) error {
 			return nil, p.unproven(c, err)
 		}
 		if p.wrapped != nil {
-			members["secret_id"] = unwrapped
+			members["secret_id"] = p.kept.id
 		}
 		p.last = members
 		return encode(members, nil)
@@ -203,7 +193,9 @@ func (p *postLogin) run(ctx context.Context, c *Client) error {
 	if err != nil {
 		return p.refused(c, err)
 	}
-	p.done()
+	if p.wrapped == nil {
+		p.done()
+	}
 	return p.accept(c, ans)
 }
 
@@ -228,7 +220,6 @@ func (p *postLogin) unproven(c *Client, err error) error {
 func (p *postLogin) done() {
 	if p.used != nil {
 		p.used()
-		p.used = nil
 	}
 }
 
@@ -240,17 +231,23 @@ func (p *postLogin) accept(c *Client, ans *answer) error {
 			Fix: "check that the mount is an auth method and that VAULT_ADDR is Vault",
 		}
 	}
-	a := ans.Auth
-	if err := c.setToken(secret.New([]byte(a.ClientToken))); err != nil {
+	a, now := ans.Auth, time.Now()
+	batch := a.TokenType == "batch" // it can be neither revoked nor renewed
+	s := &session{
+		token: secret.New([]byte(a.ClientToken)), owned: !batch, limited: a.NumUses > 0, told: true, since: now,
+		lease: secret.Lease{TTL: seconds(a.LeaseDuration), Renewable: a.Renewable && !batch},
+	}
+	as := receipt.Login{
+		Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs, RequestID: ans.RequestID, EntityID: a.EntityID, Accessor: a.Accessor,
+		Policies: a.Policies, TokenType: a.TokenType, Expires: receipt.After(now, seconds(a.LeaseDuration)), Metadata: a.Metadata,
+	}
+	if err := c.adopt(s, as); err != nil {
 		return &plan.Problem{Code: plan.CodeProtocol, Origin: p.origin(), What: p.what(c), Why: "the answer's token has unprintable characters", Fix: "check that VAULT_ADDR is Vault"}
 	}
-	c.mu.Lock()
-	c.owned = a.TokenType != "batch" // a batch token cannot be revoked
-	c.book.login = receipt.Login{
-		Method: p.method, Mount: p.mount, Role: p.role, Namespace: c.loginAs, RequestID: ans.RequestID, EntityID: a.EntityID, Accessor: a.Accessor,
-		Policies: a.Policies, TokenType: a.TokenType, Expires: receipt.After(time.Now(), time.Duration(a.LeaseDuration)*time.Second), Metadata: a.Metadata,
+	p.made++
+	if p.kept != nil {
+		p.kept.left--
 	}
-	c.mu.Unlock()
 	c.log.Info("logged in", slog.String("method", p.method), slog.String("mount", p.mount),
 		slog.String("from", p.from), slog.String("accessor", a.Accessor), slog.Any("policies", a.Policies),
 		slog.Int64("ttl_s", a.LeaseDuration))
@@ -294,6 +291,9 @@ func (p *postLogin) refused(c *Client, err error) error {
 	out.Code = plan.CodeDenied
 	if r, ok := known(f, loginRefusals()); ok {
 		out.Why, out.Fix = r.why, r.fix
+	}
+	if p.spent(f) {
+		out.Err = errors.Join(ErrNoRelogin, err)
 	}
 	if out.Fix == "" {
 		out.Fix = "check vault.auth.mount, VAULT_NAMESPACE, the role, and what it is bound to"

@@ -130,20 +130,26 @@ func newAppRole(in inputs) (login, error) {
 	if sid != nil && wrapped != nil {
 		return nil, both(in, "secret_id", "secret_id_wrapped")
 	}
-	members := identity.Proof{"role_id": in.value("role_id")}
-	file := sid
+	role := in.by["role_id"]
+	p.secretID = sid
+	p.proof = func(context.Context) (identity.Proof, error) {
+		members := identity.Proof{"role_id": role.fresh()}
+		if sid != nil {
+			members["secret_id"] = sid.fresh()
+		}
+		return members, nil
+	}
 	switch {
 	case sid != nil:
-		members["secret_id"], p.once = sid.value, true
+		p.once = true
 	case wrapped != nil:
-		file = wrapped
+		p.secretID = wrapped
 		p.wrapped = &wrapping{
 			token: wrapped.value, what: "secret id", origin: wrapped.handle.Origin, expect: in.param("secret_id_creation_path"), setting: "secret_id_creation_path",
 			usual: []string{"auth/" + p.mount + "/role/+/secret-id", "auth/" + p.mount + "/role/+/custom-secret-id"},
 		}
 	}
-	p.proof = func(context.Context) (identity.Proof, error) { return members, nil }
-	return p, in.removal(p, file)
+	return p, in.removal(p, p.secretID)
 }
 
 // removal has the secret id's file removed once it is used up, where that was
@@ -160,6 +166,10 @@ func (in inputs) removal(p *postLogin, file *input) error {
 		}
 	}
 	p.used = func() {
+		if file.removed {
+			return
+		}
+		file.removed = true
 		if err := in.options.Remove(file.handle); err != nil {
 			in.options.Log.Warn("the file of the secret id was not removed", slog.String("file", file.handle.Name), slog.String("why", plan.PathCause(err)))
 			return
@@ -249,8 +259,10 @@ func newUserPass(in inputs) (login, error) {
 		}
 	}
 	p.path = "/" + name
-	members := identity.Proof{"password": in.value("password")}
-	p.proof = func(context.Context) (identity.Proof, error) { return members, nil }
+	password := in.by["password"]
+	p.proof = func(context.Context) (identity.Proof, error) {
+		return identity.Proof{"password": password.fresh()}, nil
+	}
 	return p, nil
 }
 

@@ -30,6 +30,17 @@ func (c *Client) Generation() func(context.Context, plan.Read, map[string]secret
 	return g.read
 }
 
+// Attempt is Generation with one try for each request: what may pass is an error
+// at once, for those who have waits of their own. RetryAfter tells what the server
+// wants. A read that was refused because our token is gone is ErrTokenLost; an
+// older server that does not say so is asked, with one request.
+func (c *Client) Attempt() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
+	read := c.Generation()
+	return func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error) {
+		return read(oneTry(ctx), r, body)
+	}
+}
+
 // generation remembers what it has read by the path that was really asked.
 type generation struct {
 	client *Client

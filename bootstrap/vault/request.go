@@ -31,9 +31,12 @@ type request struct {
 	body func(context.Context) ([]byte, error)
 
 	token *secret.Value // whose request it is; nil: the client's own; empty: nobody's
+	as    *session      // whose it is when there is no token above; nil: the current one's, which do fills in
 	login bool          // it is made where the login is, which may be another namespace
 
 	rootNamespace bool // it is made in the root namespace, whatever the plan's is
+
+	limit int64 // of the answer, in bytes; 0: the client's own
 
 	// once: it must not be repeated after the server may have seen it.
 	once bool
@@ -96,15 +99,18 @@ const (
 	maxWait   = 5 * time.Second
 )
 
-// do sends r until it is answered, fails for good, or ctx ends. Its error is a
-// *plan.Problem, or the cause of ctx.
+// do sends r until it is answered, fails for good, or ctx ends; once where ctx is
+// one of oneTry. Its error is a *plan.Problem, or the cause of ctx.
 func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 	var last *fault
 	wait, renewed := firstWait, false
 	for try := 1; ; try++ {
-		sent := c.own()
+		if r.token == nil {
+			r.as = c.using()
+		}
 		ans, f := c.try(ctx, r)
 		if f == nil {
+			ans.by = r.as
 			return ans, nil
 		}
 		if ctx.Err() != nil {
@@ -116,11 +122,12 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		if f.late {
 			return nil, c.ended(ctx, f, last, try)
 		}
-		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c, *sent) {
+		if f.code == plan.CodeDenied && r.token == nil && !renewed && c.login.renew(c, r.as) {
 			renewed = true
 			continue
 		}
-		if last = f; !f.passing || (r.once && f.ambiguous) {
+		if last = f; !f.passing || (r.once && f.ambiguous) || triesOnce(ctx) {
+			c.judge(ctx, f, r.as)
 			return nil, f.problem(r)
 		}
 		pause := max(f.retryAfter, wait/2+rand.N(wait/2))
@@ -244,10 +251,11 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer,
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	text, err := readBody(resp, c.limit)
+	limit := cmp.Or(r.limit, c.limit)
+	text, err := readBody(resp, limit)
 	defer clear(text)
 	if err != nil {
-		return nil, bodyFault(err, c.limit)
+		return nil, bodyFault(err, limit)
 	}
 	c.keepIndex(resp.Header.Get(headerIndex), r)
 	if !r.login { // the path of a login may end in a user's name

@@ -110,8 +110,8 @@ func statusFault(resp *http.Response, body []byte, r request) *fault {
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		f.code, f.why = plan.CodeDenied, "permission denied"
-		if f.says("invalid token") {
-			f.token, f.why, f.fix = true, "the token is not valid, or has expired or been revoked", "get a new token"
+		if f.says("invalid token") || f.says("bad token") {
+			f.blameToken()
 		}
 	case http.StatusNotFound:
 		f.code, f.why = plan.CodeMissing, "there is nothing at this path"

@@ -45,7 +45,7 @@ var statuses = []struct {
 }
 
 // echo is an error body that holds what no error may hold.
-const echo = `{"errors":["bad token ` + canary + `-VAULT_TOKEN for ` + canary + `"]}`
+const echo = `{"errors":["refused the token ` + canary + `-VAULT_TOKEN for ` + canary + `"]}`
 
 func TestStatusOnceThenGood(t *testing.T) {
 	for _, tt := range statuses {

@@ -97,12 +97,17 @@ type Client struct {
 	opening atomic.Bool   // somebody makes the first connection
 	open    chan struct{} // closed when it is there
 
-	mu     sync.Mutex
-	token  secret.Value
-	index  string // what the server has to have seen before it answers us
-	owned  bool   // the token came from our own login
-	closed bool
-	book   book
+	doubts doubts
+
+	mu       sync.Mutex
+	session  *session   // never nil
+	former   []*session // of logins before, oldest first, that Close has to revoke
+	index    string     // what the server has to have seen before it answers us
+	repeated *flight    // the login that is being repeated; nil: none
+	closed   bool
+	swept    bool            // Close has taken what there is to revoke
+	blind    map[string]bool // folders and paths whose metadata we do not get
+	book     book
 }
 
 // Prepare makes a client. It reads the files and login inputs that the options
@@ -119,6 +124,9 @@ func Prepare(o Options) (*Client, error) {
 		log:       o.Log,
 		address:   o.Vault.Address.Origin,
 		open:      make(chan struct{}),
+		session:   &session{},
+		blind:     map[string]bool{},
+		book:      newBook(),
 	}
 	c.correlation = rand.Text()
 	c.loginAs = strings.Trim(o.Login.Namespace.Or(c.namespace), "/")

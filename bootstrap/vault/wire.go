@@ -170,8 +170,11 @@ func (c *Client) httpRequest(ctx context.Context, r request, at *url.URL, body [
 func (c *Client) identify(h http.Header, r request) {
 	namespace := c.namespace
 	c.mu.Lock()
-	token, index := c.token, c.index
+	token, index := c.session.token, c.index
 	c.mu.Unlock()
+	if r.as != nil {
+		token = r.as.token
+	}
 	if r.login {
 		namespace = c.loginAs
 	}

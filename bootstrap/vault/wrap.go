@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -135,17 +136,61 @@ func (w wrapping) failed(err error) error {
 	return err
 }
 
-// unwrapSecretID gives the secret id, and whether it is good for a limited
-// number of logins.
-func (c *Client) unwrapSecretID(ctx context.Context, w wrapping) (id secret.Value, limited bool, err error) {
+// unwrapped is a secret id that was wrapped.
+type unwrapped struct {
+	id      secret.Value
+	from    []byte // the digest of what it was wrapped in
+	limited bool   // it is good for so many logins only
+	left    int64  // how many those still are
+}
+
+// unwrap makes the secret id known: the one that was unwrapped already, or that
+// of another wrapping token, which its file may hold by now. One that is used up
+// is ErrNoRelogin.
+func (p *postLogin) unwrap(ctx context.Context, c *Client) error {
+	w := *p.wrapped
+	w.token = p.secretID.fresh()
+	digest := sha256.Sum256(w.token.Reveal())
+	if k := p.kept; k != nil && bytes.Equal(k.from, digest[:]) {
+		if k.limited && k.left <= 0 {
+			return noRelogin(p.from, "the wrapped secret id has no use left", "wrap one that is good for more logins, or for any number, or put a new one into its file", nil)
+		}
+		return nil
+	}
+	id, err := c.unwrapSecretID(ctx, w)
+	if err != nil {
+		return err
+	}
+	id.from = digest[:]
+	p.kept = id
+	p.done()
+	return nil
+}
+
+// spent reports whether a refusal of a further login stays one: the secret id
+// is what was refused, and no file may hold another one later.
+func (p *postLogin) spent(f *fault) bool {
+	if p.made == 0 || p.secretID == nil || p.secretID.handle.Kind == plan.HandleFile {
+		return false
+	}
+	return f.says("invalid role or secret ID") || f.says("invalid secret id") || f.says("failed to validate")
+}
+
+// unwrapSecretID gives the secret id, and how many logins it is good for: one
+// where the server does not say.
+func (c *Client) unwrapSecretID(ctx context.Context, w wrapping) (*unwrapped, error) {
 	ans, err := c.unwrap(ctx, w)
 	if err != nil {
-		return id, false, err
+		return nil, err
 	}
 	text, ok := ans.Data["secret_id"].(string)
 	if !ok || text == "" {
-		return id, false, w.problem(plan.CodeProtocol, "it held no secret id", "wrap the answer of auth/approle/role/…/secret-id")
+		return nil, w.problem(plan.CodeProtocol, "it held no secret id", "wrap the answer of auth/approle/role/…/secret-id")
 	}
-	uses, _ := ans.Data["secret_id_num_uses"].(json.Number)
-	return secret.New([]byte(text)), uses.String() != "0", nil
+	number, _ := ans.Data["secret_id_num_uses"].(json.Number)
+	uses, err := number.Int64()
+	if err != nil {
+		uses = 1
+	}
+	return &unwrapped{id: secret.New([]byte(text)), limited: uses != 0, left: uses}, nil
 }

@@ -153,8 +153,8 @@ func TestUnwrapOrder(t *testing.T) {
 			if _, err := read(t.Context(), c, "secret/data/app"); err != nil {
 				t.Error(err)
 			}
-			if c.owned != (tt.input == id) { // a wrapped token was given, and somebody else's to revoke
-				t.Errorf("owned %v", c.owned)
+			if c.session.owned != (tt.input == id) { // a wrapped token was given, and somebody else's to revoke
+				t.Errorf("owned %v", c.session.owned)
 			}
 		})
 	}
