@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// label is the name of a label and all its values. The last one stands for those
-// that are not listed.
+// label is the name of a label and all its values.
 type label struct {
 	name   string
 	values []string
@@ -51,13 +50,14 @@ func newCounter(name, help string, labels ...label) *counter {
 	return c
 }
 
-// add counts one; values are those of the labels, in order.
+// add counts one; values are those of the labels, in order. What no series is for is
+// not counted: a mistake of ours must not make a series of each value of something.
 func (c *counter) add(values ...string) {
 	at := 0
 	for i, l := range c.labels {
 		n := slices.Index(l.values, values[i])
 		if n < 0 {
-			n = len(l.values) - 1
+			return
 		}
 		at = at*len(l.values) + n
 	}

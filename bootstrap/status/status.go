@@ -9,6 +9,7 @@
 package status
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +30,7 @@ type Board struct {
 	generations, reads, readErrors, renewals, logins, actions, restarts *counter
 }
 
-// The words of the labels. A label that is none of them counts as other, so a
-// mistake of ours cannot make a series for each value of something.
+// The class of what worked, and of errors that have no other.
 const (
 	classOK = "ok"
 	other   = "other"
@@ -55,11 +55,11 @@ func New(now func() time.Time) *Board {
 		readErrors: newCounter("secretboot_read_errors_total",
 			"Reads of secrets that failed.", class(classes())),
 		renewals: newCounter("secretboot_renewals_total",
-			"Renewals of the token and of leases, by how they ended.", label{"what", []string{"token", "lease", other}}, class(results)),
+			"Renewals of the token and of leases, by how they ended.", label{"what", []string{"token", "lease"}}, class(results)),
 		logins: newCounter("secretboot_logins_total",
 			"Logins to Vault, by how they ended.", class(results)),
 		actions: newCounter("secretboot_actions_total",
-			"What was done after a change.", label{"kind", []string{"signal", "restart", "exec", other}}, label{"result", []string{classOK, "failed"}}),
+			"What was done after a change.", label{"kind", []string{"signal", "restart", "exec"}}, label{"result", []string{classOK, "failed"}}),
 		restarts: newCounter("secretboot_restarts_total",
 			"Restarts of the command that worked."),
 	}
@@ -96,13 +96,14 @@ func (b *Board) Delivered(changed bool) {
 	}
 }
 
-// Read tells that one read was done. class is "" when it worked, else one of Class.
+// Read tells that one read was done. class is "" when it worked, else one of Class;
+// any other word counts as other.
 func (b *Board) Read(class string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reads.add(orOK(class))
+	b.reads.add(known(class))
 	if class != "" {
-		b.readErrors.add(class)
+		b.readErrors.add(known(class))
 	}
 }
 
@@ -110,14 +111,14 @@ func (b *Board) Read(class string) {
 func (b *Board) Renewed(what, class string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.renewals.add(what, orOK(class))
+	b.renewals.add(what, known(class))
 }
 
 // Login tells of a login; class is that of Read.
 func (b *Board) Login(class string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.logins.add(orOK(class))
+	b.logins.add(known(class))
 }
 
 // Acted tells what was done after a change: kind is signal, restart or exec.
@@ -169,9 +170,13 @@ func (b *Board) ready() (bool, string) {
 	return true, ""
 }
 
-func orOK(class string) string {
-	if class == "" {
+// known gives the class as it is counted.
+func known(class string) string {
+	switch {
+	case class == "":
 		return classOK
+	case slices.Contains(classes(), class):
+		return class
 	}
-	return class
+	return other
 }
