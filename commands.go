@@ -40,8 +40,10 @@ type app struct {
 	janitor   *process.Janitor // nil: there is none
 	probing   bool             // under `ready`: what we say is not the reason of a container's end
 
-	board     *status.Board // what probes are told
-	unpublish func()        // ends that
+	board     *status.Board  // what probes are told
+	unpublish func()         // ends that
+	ci        *ciJob         // nil: init is no step of a CI job
+	claims    []volume.Claim // of the folders of init
 }
 
 func (a *app) logger() *slog.Logger {
@@ -138,7 +140,7 @@ func (a *app) runCommand() *cobra.Command {
 		RunE:                  a.run,
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command's name is the command's
-	addFlags(cmd, true)
+	addFlags(cmd)
 	return cmd
 }
 
@@ -150,25 +152,46 @@ func (a *app) initCommand() *cobra.Command {
 		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
 		RunE: a.init,
 	}
-	addFlags(cmd, false)
+	addFlags(cmd)
 	return cmd
 }
 
 func (a *app) shredCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "shred [--force] PATH…",
+		Use:   "shred [--force] [PATH…]",
 		Short: "destroy delivered files (end of a CI job)",
-		Args:  cobra.MinimumNArgs(1),
+		Long:  "Destroy what was delivered to folders, or single files. Without a PATH it is the folder that\nSECRETBOOT_DIR names, and it is no error when nothing is left there.",
 	}
 	force := cmd.Flags().Bool("force", false, "destroy a file that secretboot did not deliver, too")
 	cmd.RunE = func(_ *cobra.Command, paths []string) error {
 		var ps plan.Problems
+		paths, err := a.toShred(paths)
+		ps.Add(err)
 		for _, p := range paths {
 			ps.Add(volume.ShredPath(p, *force))
 		}
 		return ps.Err()
 	}
 	return cmd
+}
+
+// toShred is what shred was told, or the folder of this job. That may have expired:
+// the last step of a job does not know.
+func (a *app) toShred(paths []string) ([]string, error) {
+	if len(paths) > 0 {
+		return paths, nil
+	}
+	dir, _ := a.lookup("SECRETBOOT_DIR")
+	switch {
+	case dir == "":
+		return nil, &plan.Problem{
+			Code: plan.CodeUsage, What: "shred", Why: "no argument names what to destroy, and SECRETBOOT_DIR is not set", Fix: "see secretboot shred --help",
+		}
+	case volume.IsShredded(dir):
+		a.logger().Info("nothing is left to shred", slog.String("dir", dir))
+		return nil, nil
+	}
+	return []string{dir}, nil
 }
 
 func (a *app) versionCommand() *cobra.Command {

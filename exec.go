@@ -32,13 +32,14 @@ type target struct {
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
 	janitor    *process.Janitor
+	expires    plan.Setting[time.Duration] // of its files
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
 // cannot be executed" (126), as chroot(1) and docker do, for the user that it
 // runs as.
 func (t *target) Check() error {
-	if err := t.checkPrivileges(); err != nil {
+	if err := errors.Join(t.checkPrivileges(), t.checkExpires()); err != nil {
 		return err
 	}
 	name := t.run.Command[0]

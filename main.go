@@ -50,6 +50,10 @@ func main() {
 		attend(context.Background())
 		os.Exit(0)
 	}
+	if isExpiry(os.Args) {
+		expire(signals)
+		os.Exit(0)
+	}
 	a := &app{
 		core:    core,
 		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),

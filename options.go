@@ -31,25 +31,27 @@ type option struct {
 	kind        string // of its value, for the help; "" is a switch
 	help        string
 	list        bool // may be given more than once; its variable has one per line
-	run         bool // for `run` only
-	keeps       bool // for what keeps fresh: `run` and `watch`
-	watch       bool // for `watch` only
-	apply       func(b *builder, text string, from plan.Origin) error
+	// The commands that have it. None is said: all of run, init and watch. What
+	// looks at a plan, such as plan and doctor, has every option.
+	run, init, watch bool
+
+	apply func(b *builder, text string, from plan.Origin) error
 }
 
-// forCommand reports whether the option is about the command that `run` starts.
-func (o option) forCommand() bool { return o.run || o.name == "env" }
-
-// suits reports whether a command has the option. One that looks at a plan, such as
-// plan and doctor, has all that any other has: wrapper, and not run itself.
-func (o option) suits(cmd string, wrapper bool) bool {
-	switch {
-	case o.watch:
-		return cmd == "watch" || wrapper && cmd != "run"
-	case o.keeps:
-		return cmd == "watch" || wrapper
+// suits reports whether a command has the option.
+func (o option) suits(cmd string) bool {
+	if !o.run && !o.init && !o.watch {
+		return true
 	}
-	return wrapper || !o.forCommand()
+	switch cmd {
+	case "run":
+		return o.run
+	case "init":
+		return o.init
+	case "watch":
+		return o.watch
+	}
+	return true
 }
 
 func (o option) variable() string {
@@ -65,9 +67,9 @@ func options() []option {
 		{name: "dev", kind: "FILE", help: "a local YAML of paths and fields stands in for Vault", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Vault.Dev })},
 		{name: "file", short: "f", kind: "PATH=REF", list: true, help: "deliver a secret as a file", apply: applyFile},
 		{name: "template", short: "t", kind: "SRC:PATH", list: true, help: "deliver a rendered template as a file", apply: applyTemplate},
-		{name: "env", short: "e", kind: "NAME=REF", list: true, help: "deliver a secret as a variable of the command", apply: applyEnv},
-		{name: "env-from", kind: "[PREFIX=]REF", list: true, run: true, help: "deliver every field of a secret as a variable of the command", apply: applyEnvFrom(false)},
-		{name: "env-from-upcase", kind: "[PREFIX=]REF", list: true, run: true, help: "the same, with the fields' names in capitals", apply: applyEnvFrom(true)},
+		{name: "env", short: "e", kind: "NAME=REF", run: true, init: true, list: true, help: "deliver a secret as a variable of the command; with init, see --ci-export", apply: applyEnv},
+		{name: "env-from", kind: "[PREFIX=]REF", run: true, init: true, list: true, help: "deliver every field of a secret as a variable of the command", apply: applyEnvFrom(false)},
+		{name: "env-from-upcase", kind: "[PREFIX=]REF", run: true, init: true, list: true, help: "the same, with the fields' names in capitals", apply: applyEnvFrom(true)},
 		{name: "dir", kind: "DIR", help: "the folder for files, on tmpfs", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Sink.Dir })},
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
 		{name: "mount", kind: "MODE", help: "shared, or private: on a tmpfs of our own that only the command sees (run)", apply: applyMount},
@@ -77,6 +79,9 @@ func options() []option {
 		{name: "auth-mount", kind: "MOUNT", help: "where the auth method is mounted", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Mount })},
 		{name: "auth-role", kind: "ROLE", help: "the role to log in to", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Role })},
 		{name: "auth", kind: "KEY=VALUE", list: true, help: "a further key of vault.auth, such as jwt_file=PATH", apply: applyAuth},
+		{name: "expires", kind: "DURATION", run: true, init: true, help: "shred what was delivered after that time; 0 is never (run, init)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Expires })},
+		{name: "ci", init: true, kind: "SYSTEM", help: "serve a step of a github or gitlab job, or auto: masks, and what later steps need (init)", apply: applyCI},
+		{name: "ci-export", init: true, kind: "WHERE", help: "give variables to later steps of the job: env, output or file:PATH (init)", apply: applyCIExport},
 		{name: "receipt", kind: "PATH", help: "tell in a JSON file what was done, without a value", apply: inCwd(func(b *builder) *plan.Setting[string] { return &b.plan.Receipt })},
 		{name: "log-level", kind: "LEVEL", help: "debug, info, warn or error (default info)", apply: applyLogLevel},
 		{name: "log-format", kind: "FORMAT", help: "text or json (default text)", apply: applyLogFormat},
@@ -92,7 +97,7 @@ func options() []option {
 		{name: "no-new-privs", run: true, help: "the command can gain no privileges", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.NoNewPrivs })},
 		{name: "cap-drop", kind: "NAME", list: true, run: true, help: "a capability that the command cannot have or get, or all", apply: applyCapDrop},
 		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
-		{name: "listen", kind: "ADDRESS", keeps: true, help: "answer probes and Prometheus at HOST:PORT or unix:PATH", apply: applyListen},
+		{name: "listen", kind: "ADDRESS", run: true, watch: true, help: "answer probes and Prometheus at HOST:PORT or unix:PATH", apply: applyListen},
 		{name: "exit-with", kind: "PID/PATH", watch: true, help: "end when this process is gone, or this file is there", apply: applyExitWith},
 	}
 }
@@ -190,6 +195,30 @@ func applyMount(b *builder, s string, o plan.Origin) error {
 	return nil
 }
 
+func applyCI(b *builder, s string, o plan.Origin) error {
+	c, ok := plan.ParseCI(s)
+	if !ok {
+		return errors.New("must be " + alternatives(plan.CINames()))
+	}
+	b.plan.CI = plan.Set(c, o)
+	return nil
+}
+
+func applyCIExport(b *builder, s string, o plan.Origin) error {
+	to, ok := plan.ParseCIExport(s)
+	if !ok {
+		return errors.New("must be " + alternatives(plan.CIExportNames()))
+	}
+	b.plan.CIExport = plan.Set(to, o)
+	return nil
+}
+
+// alternatives gives names as "a, b or c".
+func alternatives(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
 func applyConnections(b *builder, s string, o plan.Origin) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > 1024 {
@@ -276,10 +305,10 @@ func (g *given) Set(s string) error {
 }
 
 // addFlags declares the options of a command.
-func addFlags(cmd *cobra.Command, wrapper bool) {
+func addFlags(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
 	for _, o := range options() {
-		if o.suits(cmd.Name(), wrapper) {
+		if o.suits(cmd.Name()) {
 			o.addTo(cmd)
 		}
 	}

@@ -32,56 +32,97 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	}
 	a.warnMistyped(p)
 	var ps plan.Problems
+	a.ci, err = a.ciJob(p)
+	ps.Add(err)
+	ps.Add(a.withoutCommand(&p, "init"))
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	held, err := a.bootstrap(cmd.Context(), p, nil, a.ci.tellsFolder())
+	if err != nil {
+		return err
+	}
+	for _, v := range held.Env {
+		v.Value.Wipe()
+	}
+	// What tells others of the files comes first: they stay only if it could be said.
+	if err = a.pending(); err == nil {
+		err = a.ci.publish(held)
+	}
+	if err == nil {
+		err = a.shredLater(p)
+	}
+	if err != nil {
+		err = errors.Join(err, held.Close(cmd.Context()))
+	} else {
+		err = held.Release(cmd.Context())
+	}
+	if err != nil {
+		a.ci.takeBack()
+		return err
+	}
+	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
+	return nil
+}
+
+// withoutCommand takes out of the plan what only a command could have and is meant
+// for one, and tells what else init or watch, who is one of them, cannot deliver.
+func (a *app) withoutCommand(p *plan.Plan, who string) error {
+	var ps plan.Problems
+	fix := "deliver it as a file, or use run"
+	if p.CI.IsSet {
+		fix = "say where it goes with --ci-export, deliver it as a file, or use run"
+	}
+	var exported []plan.Env
 	for _, e := range p.Env {
-		if e.Origin.Front == (declare.References{}).Name() {
-			a.logger().Warn("init starts no command; this reference is left as it is", slog.String("variable", e.Name))
-			continue
+		switch {
+		case e.Origin.Front == (declare.References{}).Name():
+			a.logger().Warn(who+" starts no command; this reference is left as it is", slog.String("variable", e.Name))
+		case e.Source.IsOpen():
+			a.logger().Info(who+" starts no command; this variable is for the container to set", slog.String("variable", e.Name))
+		case p.CIExport.IsSet:
+			exported = append(exported, e)
+		default:
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: e.Origin, What: "variable " + e.Name, Why: who + " starts no command that could have it", Fix: fix,
+			})
 		}
-		if e.Source.IsOpen() {
-			a.logger().Info("init starts no command; this variable is for the container to set", slog.String("variable", e.Name))
-			continue
-		}
-		ps.Add(&plan.Problem{
-			Code: plan.CodeConfig, Origin: e.Origin, What: "variable " + e.Name, Why: "init starts no command that could have it",
-			Fix: "deliver it as a file, or use run",
-		})
 	}
-	p.Env = nil
+	p.Env = exported
 	for _, s := range p.EnvSets {
-		ps.Add(&plan.Problem{
-			Code: plan.CodeConfig, Origin: s.Origin, What: s.Title(), Why: "init starts no command that could have them",
-			Fix: "deliver the secret as files, or use run",
-		})
+		if !p.CIExport.IsSet {
+			ps.Add(&plan.Problem{
+				Code: plan.CodeConfig, Origin: s.Origin, What: s.Title(), Why: who + " starts no command that could have them",
+				Fix: "deliver the secret as files, or use run",
+			})
+		}
 	}
+	ps.Add(placesWithout(*p, who))
+	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
+		ps.Add(&plan.Problem{Code: plan.CodeConfig, What: who, Why: "no file is declared", Fix: "give -c FILE, -f PATH=REF or -t SRC:PATH"})
+	}
+	return ps.Err()
+}
+
+// placesWithout tells which places of files nobody but a command could see.
+func placesWithout(p plan.Plan, who string) error {
+	var ps plan.Problems
 	for _, f := range p.Files {
 		if f.Memfd {
 			ps.Add(&plan.Problem{
 				Code: plan.CodeConfig, Origin: f.Origin, What: "memfd " + strconv.Quote(f.Path),
-				Why: "init starts no command that could inherit it, and it ends with us", Fix: "leave memfd out, or use run",
+				Why: who + " starts no command that could inherit it, and it ends with us", Fix: "leave memfd out, or use run",
 			})
 		}
 	}
 	if p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate {
 		ps.Add(&plan.Problem{
 			Code: plan.CodeConfig, Origin: p.Sink.Mount.Origin, What: "mount: private",
-			Why: "init starts no command that could see it, and the mount ends with us", Fix: "use mount: shared, or run",
+			Why: who + " starts no command that could see it, and the mount ends with us", Fix: "use mount: shared, or run",
 		})
 	}
-	if len(p.Files)+len(p.Sets) == 0 {
-		ps.Add(&plan.Problem{Code: plan.CodeConfig, What: "init", Why: "no file is declared", Fix: "give -c FILE, -f PATH=REF or -t SRC:PATH"})
-	}
-	if err := ps.Err(); err != nil {
-		return err
-	}
-	held, err := a.bootstrap(cmd.Context(), p, nil, false)
-	if err != nil {
-		return err
-	}
-	if err := held.Release(cmd.Context()); err != nil {
-		return err
-	}
-	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
-	return nil
+	ps.Add(checkExpires(p))
+	return ps.Err()
 }
 
 // warnMistyped tells what a declaration says in vain and was surely meant: what is
@@ -111,6 +152,9 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
+	if p.Expires.Or(0) > 0 && (len(p.Env)+len(p.EnvSets) > 0 || slices.ContainsFunc(p.Files, func(f plan.File) bool { return f.Memfd })) {
+		a.logger().Warn("expires is for files: the command keeps its variables and memfds")
+	}
 	t := a.target(p)
 	held, err := a.bootstrap(cmd.Context(), t.owned(p), t, true)
 	if err != nil {
@@ -128,7 +172,8 @@ func (a *app) target(p plan.Plan) *target {
 	}
 	t := &target{
 		run: run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
-		here: p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
+		expires: p.Expires,
+		here:    p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
 	}
 	t.privileges, t.unknown = privileges(run)
 	return t
@@ -167,7 +212,9 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	}
 	process.Notify(a.signals)
 	t.janitor = a.janitor
+	ended := a.expireDuring(t.expires.Or(0), held)
 	code, err := t.supervise(env, a.signals)
+	ended()
 	a.childCode = code
 	a.board.Ended()
 	closeErr := held.Close(ctx)
@@ -224,6 +271,7 @@ func (a *app) pending() error {
 
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	a.warnReplaced(p)
 	a.forget(p)
 	a.early()
 	ctx, stop := a.untilSignal(parent)
@@ -305,13 +353,20 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 			Proxy: http.ProxyFromEnvironment, Log: log,
 		})
 	}
-	if len(p.Files)+len(p.Sets) > 0 {
+	a.ci.listen(&d)
+	if p = a.ci.places(p); len(p.Files)+len(p.Sets) > 0 {
 		d.Sink = func() (bootstrap.Sink, error) {
 			s, err := a.openSink(p, private, t, log)
-			if err == nil && t != nil {
+			if err != nil {
+				return nil, err
+			}
+			if err := a.ci.check(s); err != nil {
+				return nil, errors.Join(err, s.Shred())
+			}
+			if a.claims = s.Claims(); t != nil {
 				a.startJanitor(p, s)
 			}
-			return s, err
+			return s, nil
 		}
 	}
 	return d

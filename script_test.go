@@ -72,6 +72,14 @@ import (
 //	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //
+// and the runner of a CI system, see script_ci_test.go:
+//
+//	step CODE ARG…               secretboot as a step of a GitHub job, with the runner's part
+//	step& CODE ARG…, cancel      the same in the background; the job is cancelled
+//	job github|gitlab FILE       all steps of the job in a file
+//	masked FILE                  the runner was told to mask each line of a file, and nothing else
+//	vanish PATH…                 wait until nothing is there
+//
 // Output is in the files out and err, vault's in vaultout.
 func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, bool, []string) {
 	words := map[string]func(*testscript.TestScript, bool, []string){
@@ -106,6 +114,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"original":    cmdOriginal,
 	}
 	maps.Copy(words, placeCommands())
+	maps.Copy(words, ciCommands())
 	return words
 }
 

@@ -28,6 +28,9 @@ type Settings struct {
 	AuthMount       string `split_words:"true"`
 	AuthRole        string `split_words:"true"`
 	Auth            string `split_words:"true"`
+	Expires         string `split_words:"true"`
+	CI              string `split_words:"true"`
+	CIExport        string `split_words:"true"`
 	Receipt         string `split_words:"true"`
 	LogLevel        string `split_words:"true"`
 	LogFormat       string `split_words:"true"`
@@ -55,6 +58,7 @@ func (s *Settings) byOption() map[string]string {
 		"config": s.Config, "from": s.From, "dev": s.Dev, "file": s.File, "template": s.Template, "env": s.Env,
 		"dir": s.Dir, "allow-disk": s.AllowDisk, "mount": s.Mount, "timeout": s.Timeout, "connections": s.Connections,
 		"auth-method": s.AuthMethod, "auth-mount": s.AuthMount, "auth-role": s.AuthRole, "auth": s.Auth,
+		"expires": s.Expires, "ci": s.CI, "ci-export": s.CIExport,
 		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout, "janitor": s.Janitor,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,

@@ -25,7 +25,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Args: cobra.NoArgs, DisableFlagsInUseLine: true,
 		RunE: a.watch,
 	}
-	addFlags(cmd, false)
+	addFlags(cmd)
 	return cmd
 }
 
@@ -159,11 +159,11 @@ func (s sidecar) Exec(ctx context.Context, act plan.Action, dir string) error {
 // observer tells the board of what the pipeline does.
 type observer struct{ board *status.Board }
 
-func (o observer) Delivered(changed bool)          { o.board.Delivered(changed) }
-func (o observer) Read(err error)                  { o.board.Read(class(err)) }
-func (o observer) Renewed(what string, err error)  { o.board.Renewed(what, class(err)) }
-func (o observer) Login(err error)                 { o.board.Login(class(err)) }
-func (o observer) Expires(at time.Time)            { o.board.Expires(at) }
+func (o observer) Delivered(changed bool)           { o.board.Delivered(changed) }
+func (o observer) Read(err error)                   { o.board.Read(class(err)) }
+func (o observer) Renewed(what string, err error)   { o.board.Renewed(what, class(err)) }
+func (o observer) Login(err error)                  { o.board.Login(class(err)) }
+func (o observer) Expires(at time.Time)             { o.board.Expires(at) }
 func (o observer) Acted(k plan.ActionKind, e error) { o.board.Acted(kindName(k), e == nil) }
 
 func class(err error) string {

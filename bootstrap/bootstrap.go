@@ -125,6 +125,7 @@ type Deps struct {
 	Sink     func() (Sink, error)              // nil when the plan has no file
 	Target   Target                            // nil when there is none
 	Commands Commands                          // for files that want one run; nil when none does
+	Announce Announce                          // nil when nobody has to know before
 	Receipt  func() error                      // tells whether the receipt can be written; nil when none is wanted
 	Lookup   func(string) (string, bool)       // the environment, for templates
 	Files    func() (FileFunc, error)          // nil when the plan has no TemplateRoot
@@ -132,6 +133,11 @@ type Deps struct {
 	Keep     bool                              // Held.Keep will be called
 	Log      *slog.Logger
 }
+
+// Announce is shown everything that is about to be delivered, before any of it is
+// anywhere; it keeps none of it. What it gives back is delivered too: files with a
+// relative path. After an error nothing is delivered.
+type Announce = func([]Made) ([]Made, error)
 
 // FileFunc gives the text of a file below the plan's TemplateRoot, for templates.
 // Its error is a *plan.Problem.
@@ -200,8 +206,8 @@ func (nothing) Close(context.Context) error { return nil }
 func (nothing) Attempt() readFunc           { return nil }
 func (nothing) Drop(...string)              {}
 
-func (nothing) RetryAfter(error) time.Duration { return 0 }
-func (nothing) Relogin(context.Context) error  { return nil }
+func (nothing) RetryAfter(error) time.Duration                   { return 0 }
+func (nothing) Relogin(context.Context) error                    { return nil }
 func (nothing) TokenLease(context.Context) (secret.Lease, error) { return secret.Lease{}, nil }
 
 func (nothing) CurrentVersion(context.Context, plan.Read) (int, bool, error) { return 0, false, nil }
@@ -323,6 +329,12 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 	if err := j.checkTogether(outputs); err != nil {
 		return err
 	}
+	more, err := j.announce(outputs)
+	defer wipe(more)
+	if err != nil {
+		return err
+	}
+	files = append(files, more...)
 	if j.sink == nil {
 		return ended(ctx)
 	}
@@ -383,6 +395,24 @@ func ended(ctx context.Context) error {
 		Code: plan.CodeUnavailable, What: "deadline", Why: "it passed before everything was delivered",
 		Fix: "raise --timeout", Err: cause,
 	}
+}
+
+// announce shows the outputs to those who must know them before they are
+// delivered, and gives the files that these add.
+func (j *Job) announce(outputs []output) ([]output, error) {
+	if j.deps.Announce == nil {
+		return nil, nil
+	}
+	made := make([]Made, len(outputs))
+	for i, out := range outputs {
+		made[i] = Made{Path: out.file.Path, Name: out.name, Content: out.content, Alone: out.alone}
+	}
+	added, err := j.deps.Announce(made)
+	more := make([]output, len(added))
+	for i, m := range added {
+		more[i] = output{file: plan.File{Path: m.Path}, content: m.Content, extra: true}
+	}
+	return more, err
 }
 
 // wipe overwrites contents that are not needed any more.

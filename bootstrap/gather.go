@@ -173,6 +173,9 @@ func (j *Job) render(ctx context.Context, in render.Input, g *generation) ([]ren
 			continue
 		}
 		ps.Add(err)
+		for i := range outs {
+			outs[i].alone = (it.isValue() || it.token || outs[i].name != "") && !outs[i].literal
+		}
 		lacking = append(lacking, lacks...)
 		p.outputs, p.done = outs, err == nil && len(lacks) == 0
 	}

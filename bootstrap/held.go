@@ -57,6 +57,16 @@ func (h *Held) Descriptors() map[string]int {
 // memfd ends with its last holder.
 func (h *Held) NeedsCare() bool { return len(h.Folders()) > 0 || h.vault.HasLeases() || h.token }
 
+// Expire shreds the files while the target still runs; the token, the variables and
+// what a target holds of a memfd stay. It may be called while others call Close,
+// which tries again what could not be shredded.
+func (h *Held) Expire() error {
+	if h.sink == nil {
+		return nil
+	}
+	return h.sink.Shred()
+}
+
 // Release leaves the files to those who come after us. The token is revoked
 // unless a lease hangs on it or it was delivered itself: what was just delivered
 // would stop working. After it Close may still be called, and then revokes it.

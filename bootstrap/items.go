@@ -35,6 +35,7 @@ type output struct {
 	extra   bool         // a template wrote it: the plan does not name it
 	literal bool         // it is only text of the declaration
 	set     *plan.EnvSet // of a variable that came of one
+	alone   bool         // see Made
 }
 
 // compile makes the sources of a plan ready. All problems are reported together.

@@ -11,6 +11,7 @@ type Made struct {
 	Path    string // of a file
 	Name    string // of a variable; "" for a file
 	Content secret.Value
+	Alone   bool // it is one secret with no other text around it
 }
 
 // Rehearse reads and renders all of the plan and delivers nothing: no login, no

@@ -55,9 +55,7 @@ func StartJanitor(argv []string, orders []byte) (*Janitor, error) {
 	}
 	j := &Janitor{conn: ends[0]}
 	j.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
-		Dir: "/",
-		// The runtime would keep files of the cgroup open.
-		Env:   []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=1"},
+		Dir: "/", Env: helperEnv(),
 		Files: []uintptr{uintptr(ends[1]), uintptr(null), 2},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})

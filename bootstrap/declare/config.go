@@ -275,9 +275,20 @@ func (d *decoder) root(v value) {
 				p.Sink.Mount = plan.Set(m, d.origin(v))
 			}
 		},
-		"mount_size":    limit(d, &p.Sink.MountSize, plan.ParseSize),
-		"allow_disk":    d.boolean(&p.Sink.AllowDisk),
-		"timeout":       d.duration(&p.Timeout),
+		"mount_size": limit(d, &p.Sink.MountSize, plan.ParseSize),
+		"allow_disk": d.boolean(&p.Sink.AllowDisk),
+		"timeout":    d.duration(&p.Timeout),
+		"expires":    d.duration(&p.Expires),
+		"ci": func(v value) {
+			if c, ok := oneOf(d, v, plan.CINames(), plan.ParseCI); ok {
+				p.CI = plan.Set(c, d.origin(v))
+			}
+		},
+		"ci_export": func(v value) {
+			if to, ok := oneOf(d, v, plan.CIExportNames(), plan.ParseCIExport); ok {
+				p.CIExport = plan.Set(to, d.origin(v))
+			}
+		},
 		"receipt":       d.path(&p.Receipt),
 		"listen":        d.listen,
 		"exit_with":     d.exitWith,

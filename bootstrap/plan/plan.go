@@ -39,6 +39,15 @@ type Plan struct {
 	// included; 0 is no bound.
 	Timeout Setting[time.Duration]
 
+	// Expires is how long after the delivery the files are shredded, whoever still
+	// wants them; not set and 0: never.
+	Expires Setting[time.Duration]
+
+	// CI is the system that init runs as a step of, and CIExport where the variables
+	// go then, see ParseCIExport.
+	CI       Setting[CI]
+	CIExport Setting[string]
+
 	// Receipt is the absolute path of the file that tells, without a value, what
 	// was done: who logged in, what was read and written. Not set: none.
 	Receipt Setting[string]

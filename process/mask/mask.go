@@ -44,6 +44,9 @@ type Hit struct {
 	Line   int    // of its first byte, from 1
 }
 
+// defaultMin is how long a value must be, in bytes, where nobody says otherwise.
+const defaultMin = 6
+
 // Options are the choices of a Set. The zero value has the defaults.
 type Options struct {
 	Mark string // in place of what is hidden; *** when empty
@@ -71,7 +74,7 @@ func New(o Options, secrets ...Secret) (*Set, []Skipped) {
 		s.mark = "***"
 	}
 	if o.Min == 0 {
-		s.min = 6
+		s.min = defaultMin
 	}
 	s.current.Store(build(nil, nil))
 	return s, s.Add(secrets...)

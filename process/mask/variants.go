@@ -65,7 +65,7 @@ func (g *generator) add(kind string, text []byte) {
 }
 
 // lines adds the whole value with either kind of line end, and each line that
-// says something. The frame of a PEM block says nothing: every key has it.
+// says something. The frame of a PEM block says nothing, see tells: every key has it.
 func (g *generator) lines(value []byte) {
 	unix := bytes.ReplaceAll(value, []byte("\r\n"), []byte("\n"))
 	g.add("literal", unix)
@@ -74,12 +74,17 @@ func (g *generator) lines(value []byte) {
 	clear(dos)
 	for line := range bytes.SplitSeq(unix, []byte("\n")) {
 		line = bytes.Trim(line, " \t\r")
-		frame := bytes.HasPrefix(line, []byte("-----")) && bytes.HasSuffix(line, []byte("-----"))
-		if len(line) >= lineMin && !frame && !common(line) {
+		if tells(line) {
 			g.add("line", line)
 		}
 	}
 	clear(unix)
+}
+
+// tells reports whether a line of a value says something by itself.
+func tells(line []byte) bool {
+	frame := bytes.HasPrefix(line, []byte("-----")) && bytes.HasSuffix(line, []byte("-----"))
+	return len(line) >= lineMin && !frame && !common(line)
 }
 
 // base64 adds what the value is inside of longer encoded text, for each of the

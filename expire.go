@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/secretboot/secretboot/bootstrap"
+	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/process"
+	"github.com/secretboot/secretboot/volume"
+)
+
+// expiryWord is the argument of a process that shreds later what init delivered. It
+// is no command, as janitorWord is none.
+const expiryWord = "__expire"
+
+func isExpiry(args []string) bool {
+	return slices.Equal(args[1:], []string{expiryWord}) && process.IsJanitor()
+}
+
+// expiry is what that process is told. It holds no secret.
+type expiry struct {
+	Folders []volume.Claim `json:"folders"`
+	At      time.Duration  `json:"at"` // see process.BootTime
+}
+
+// checkExpires tells whether somebody can shred after init has ended.
+func checkExpires(p plan.Plan) error {
+	if p.Expires.Or(0) == 0 || os.Getpid() != 1 {
+		return nil
+	}
+	return &plan.Problem{
+		Code: plan.CodeConfig, Origin: p.Expires.Origin, What: "expires",
+		Why: "init is process 1 here: the kernel ends every process of the container with it, also the one that would shred",
+		Fix: "let watch deliver, which stays and shreds, or leave expires out",
+	}
+}
+
+// shredLater starts the process that shreds what this init delivers.
+func (a *app) shredLater(p plan.Plan) error {
+	after := p.Expires.Or(0)
+	if after == 0 || len(a.claims) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(expiry{Folders: a.claims, At: process.BootTime() + after})
+	if err == nil {
+		err = process.Detach([]string{"secretboot", expiryWord}, text)
+	}
+	if err != nil {
+		return &plan.Problem{
+			Code: plan.CodeIO, Origin: p.Expires.Origin, What: "expires", Why: "the process that would shred cannot be started: " + plan.PathCause(err),
+			Fix: "see that /proc is mounted and another process may be started, or leave expires out", Err: err,
+		}
+	}
+	a.logger().Info("a process stays that shreds what was delivered", slog.String("after", plan.Period(after)))
+	return nil
+}
+
+// expire is all that this process does. It looks at the folders only at its end:
+// what was shredded before, or replaced by a later delivery, is none of its business
+// any more. A SIGTERM that is meant for it says that its surroundings end: it shreds
+// at once.
+func expire(signals <-chan os.Signal) {
+	text, err := process.Orders()
+	var e expiry
+	if err != nil || json.Unmarshal(text, &e) != nil {
+		return // whoever started us has ended before we knew what for
+	}
+	var limit <-chan struct{} // of the time that an owner in the way may take
+	for over := process.At(e.At); over != nil; {
+		select {
+		case <-over:
+			over = nil
+		case s := <-signals:
+			if s == syscall.SIGTERM {
+				over, limit = nil, process.At(process.BootTime()+lockPatience)
+			}
+		}
+	}
+	for _, c := range slices.Backward(e.Folders) { // the last one may be inside another
+		shredDelivered(c, limit)
+	}
+}
+
+// shredDelivered shreds what was delivered to a folder, as soon as nobody is about to
+// replace it. Nobody hears of an error: shred tells, when it is tried again.
+func shredDelivered(c volume.Claim, limit <-chan struct{}) {
+	tick := time.NewTicker(lockPatience / 10)
+	defer tick.Stop()
+	for {
+		if done, _ := volume.ShredDelivered(c); done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			return
+		}
+	}
+}
+
+// expireDuring shreds the command's files when their time is over before the command
+// ends; stop says that it has ended.
+func (a *app) expireDuring(after time.Duration, held *bootstrap.Held) (stop func()) {
+	if after == 0 || len(held.Folders()) == 0 {
+		return func() {}
+	}
+	over, ended := process.At(process.BootTime()+after), make(chan struct{})
+	go func() {
+		select {
+		case <-ended:
+			return
+		case <-over:
+		}
+		if err := held.Expire(); err != nil {
+			for _, p := range problems(err) {
+				a.report(p)
+			}
+			return
+		}
+		a.logger().Warn("the files have expired: they are shredded, and the command goes on without them",
+			slog.String("folders", strings.Join(held.Folders(), " ")))
+	}()
+	return func() { close(ended) }
+}
+
+// checkExpires tells whether we are there to shred while the command runs.
+func (t *target) checkExpires() error {
+	if t.expires.Or(0) == 0 || t.run.Mode.Or(plan.RunAuto) != plan.RunReplace {
+		return nil
+	}
+	return &plan.Problem{
+		Code: plan.CodeConfig, Origin: t.expires.Origin, What: "expires", Why: "the command replaces us, so nobody is there to shred its files",
+		Fix: "leave --exec (run.mode: replace) or expires out",
+	}
+}
