@@ -116,7 +116,8 @@ func (s Spec) grace() time.Duration {
 
 // endGroup ends what the child, which was reaped, has left in its process group,
 // and reaps what is ours of it. Daemons in sessions of their own live on. A
-// SIGTERM meanwhile makes it quick.
+// SIGTERM meanwhile makes it quick, and a signal that asks us to end wins over a
+// restart.
 func (c *child) endGroup(signals <-chan os.Signal) {
 	if c.group.empty() {
 		return
@@ -132,10 +133,11 @@ func (c *child) endGroup(signals <-chan os.Signal) {
 		killed = true
 		limit.Reset(deathWait)
 	}
-	for reapEnded(); !c.group.empty(); reapEnded() {
+	for c.reaper.reapEnded(); !c.group.empty(); c.reaper.reapEnded() {
 		select {
 		case <-tick.C:
 		case sig := <-signals:
+			c.heed(sig)
 			if sig == syscall.SIGTERM && !killed {
 				kill()
 			}
@@ -146,17 +148,6 @@ func (c *child) endGroup(signals <-chan os.Signal) {
 			kill()
 			c.spec.Log.Warn("what the command left in its process group did not end in time and was killed",
 				slog.String("grace", c.spec.grace().String()))
-		}
-	}
-}
-
-// reapEnded reaps all children that have ended, without waiting for one. It is
-// called where reap has returned, so there is still one owner of wait.
-func reapEnded() {
-	for {
-		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-		if pid <= 0 && !errors.Is(err, syscall.EINTR) {
-			return
 		}
 	}
 }

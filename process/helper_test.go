@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 	roles := map[string]func([]string) int{
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
 		"confined": confined, "allowed": allowed, "twice": twice, "reader": reader, "odd": odd, "guarded": guarded,
+		"regenerated": regenerated,
 	}
 	if process.IsJanitor() {
 		os.Exit(cleaner())
@@ -82,6 +83,7 @@ func reporter() io.Writer {
 //	orphans N        make N orphans end, and report how many are left unreaped
 //	environ          report the environment
 //	outputs          tell standard error what the standard descriptors are
+//	generation HOW   see generation
 func child(words []string) int {
 	out := reporter()
 	number := func() int { n, _ := strconv.Atoi(words[1]); return n }
@@ -100,6 +102,8 @@ func child(words []string) int {
 		_, _ = fmt.Fprintln(out, "ignored", signal.Ignored(syscall.Signal(number())))
 	case "orphans":
 		_, _ = fmt.Fprintln(out, "left", orphans(number()))
+	case "generation":
+		return generation(out, words[1:])
 	case "outputs":
 		in, _ := os.Readlink("/proc/self/fd/0")
 		out, _ := os.Readlink("/proc/self/fd/1")
@@ -198,6 +202,10 @@ func wrapper([]string) int {
 	}
 	if line := os.Getenv(envLine); line != "" {
 		spec.Path, spec.Argv = "/bin/sh", []string{"sh", "-c", line}
+	}
+	if spec.Argv[1] == "generation" {
+		spec.Control = process.NewControl()
+		go restarter(spec.Control, spec.Env)
 	}
 	code, err := process.Supervise(spec, signals)
 	if err != nil {

@@ -141,7 +141,8 @@ func Attend() Left {
 			return left
 		case buf[0] == sayOrders:
 			left.Orders = append([]byte(nil), buf[1:n]...)
-		case buf[0] == sayChild && n == 9:
+		case buf[0] == sayChild && n == 9: // a new one after a restart
+			left.child.close()
 			left.child = group{leader: int(binary.LittleEndian.Uint64(buf[1:n])), fd: received(oob[:rights])}
 		}
 	}

@@ -34,8 +34,7 @@ type Spec struct {
 	Env  []string // NAME=VALUE, complete
 
 	// Inherit are descriptors that the child gets under the same number, besides
-	// the three standard ones. They are inherited from then on by everything
-	// that is started.
+	// the three standard ones. Nothing else that is started gets them.
 	Inherit []int
 
 	// KillTimeout is how long the child may take to end after a SIGTERM before
@@ -55,6 +54,9 @@ type Spec struct {
 	// Janitor, which may be nil, is told of the child.
 	Janitor *Janitor
 
+	// Control, which may be nil, is what others act on the child with while it runs.
+	Control *Control
+
 	Log *slog.Logger
 }
 
@@ -62,101 +64,105 @@ type Spec struct {
 // 0 to 255, or 128+n when signal n ended it. What it left in its process group
 // has ended then too: it gets a SIGTERM, and after a second, or the kill timeout
 // where that is shorter, a SIGKILL. signals is where the caller receives signals;
-// it must be buffered. The error is the one from starting the child, as an errno.
+// it must be buffered. The error is the one from starting the child, as an errno,
+// be it the first one or, after a [Control.Restart], another.
 //
 // When we vanish the kernel sends the child a SIGTERM if there is a janitor that
 // will see to the rest, else a SIGKILL (PR_SET_PDEATHSIG, prctl(2)). A child that is
 // set-user-ID, or takes on another user by itself, loses that.
 func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
-	if err := s.share(); err != nil {
-		return 0, err
+	if s.Control == nil {
+		s.Control = NewControl()
 	}
 	// The death signal comes when the thread ends that started the child.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	// Orphans become ours also when we are not process 1. An error means a kernel
+	// before Linux 3.4.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	c := &child{spec: s, tty: openTerminal(), reaper: &reaper{}, group: group{fd: -1}}
+	defer c.tty.close()
+	if err := c.start(s.Env); err != nil {
+		return 0, err
+	}
+	defer c.release()
+	c.leave()
+	close(s.Control.started)
+	return c.watch(signals)
+}
+
+// start starts the child, from now on the one that is watched. It is called from the
+// thread that was locked to Supervise.
+func (c *child) start(env []string) error {
+	s := c.spec
+	s.Env = env
+	if err := s.share(); err != nil {
+		return err
+	}
+	defer s.unshare()
 	death := syscall.SIGKILL
 	if s.Janitor != nil {
 		death = syscall.SIGTERM
 	}
-	// Orphans become ours also when we are not process 1. An error means a kernel
-	// before Linux 3.4.
-	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	tty := openTerminal()
-	defer tty.close()
-	ended := make(chan struct{})
-	defer close(ended)
 	g := group{fd: -1}
-	lent := tty.foreground()
-	var err error
-	g.leader, err = s.fork(&syscall.ProcAttr{
-		Env:   s.Env,
-		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: tty.fd, Pdeathsig: death, PidFD: &g.fd},
-	}, ended)
-	if err != nil {
-		return 0, err
-	}
-	defer g.close()
-	tty.lent = lent
-	if s.Leave {
-		leave()
-	}
+	ended := make(chan struct{})
 	events := make(chan event)
-	go reap(g.leader, events)
+	lent := c.tty.foreground()
+	err := c.reaper.start(events, func() (pid int, err error) {
+		g.leader, err = s.fork(&syscall.ProcAttr{
+			Env:   s.Env,
+			Files: []uintptr{0, 1, 2},
+			Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: c.tty.fd, Pdeathsig: death, PidFD: &g.fd},
+		}, ended)
+		return g.leader, err
+	})
+	if err != nil {
+		return err
+	}
+	c.tty.lent = lent
+	c.group, c.events, c.ended = g, events, ended
+	go c.reaper.reap(g.leader)
 	s.Janitor.entrust(g)
-	c := &child{spec: s, group: g, tty: tty}
-	return c.watch(signals, events), nil
+	return nil
 }
 
-// Command starts a program beside the child, before there is one, and returns its
-// exit code when it has ended, as Supervise does. It is in a process group of its
-// own, reads nothing, and writes to our standard error whatever it says. When ctx
-// ends the group is killed, and the error is the cause of ctx; any other error
-// is the one from starting, as an errno. What the program leaves running when it
+// release frees what belongs to a child that has ended; twice does no harm.
+func (c *child) release() {
+	c.group.close()
+	c.group.fd = -1
+	if c.ended != nil {
+		close(c.ended)
+		c.ended = nil
+	}
+}
+
+// Command starts a program before there is a child, and returns its exit code when
+// it has ended, as Supervise does; while there is one, [Control.Command] is for that.
+// It is in a process group of its own, reads nothing, and writes to our standard
+// error whatever it says. When ctx ends the group is killed, and the error is the
+// cause of ctx; any other error is the one from starting, as an errno. What the program leaves running when it
 // ends by itself is left alone. When we vanish the kernel kills it.
 //
 // The program is started from the calling goroutine's thread, so it sees a mount
 // namespace that this thread alone has.
 func Command(ctx context.Context, s Spec) (int, error) {
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	null, err := openNull()
 	if err != nil {
-		return 0, fmt.Errorf("/dev/null: %w", err)
+		return 0, err
 	}
 	defer func() { _ = unix.Close(null) }()
 	runtime.LockOSThread() // as in Supervise
 	defer runtime.UnlockOSThread()
-	g := group{fd: -1}
-	g.leader, err = s.start(&syscall.ProcAttr{
-		Env:   s.Env,
-		Files: []uintptr{uintptr(null), 2, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	})
-	if err != nil {
+	p := &program{reaper: &reaper{}, ended: make(chan event, 1)}
+	if err := p.start(s, null); err != nil {
 		return 0, err
 	}
-	events := make(chan event)
-	go reap(g.leader, events)
-	c := &child{spec: s, group: g}
-	done := ctx.Done()
-	for {
-		select {
-		case ev := <-events:
-			if ev.stopped {
-				continue // it may be continued, or its time will be up
-			}
-			if done == nil {
-				return 0, context.Cause(ctx)
-			}
-			return ev.code, nil
-		case <-done:
-			c.killGroup()
-			done = nil
-		}
-	}
+	go p.reaper.reap(p.pid)
+	return p.wait(ctx)
 }
 
-// share clears close-on-exec. The only child that is ever started is the one
-// that shall have them, so nobody else can inherit them in between.
+// share clears close-on-exec, for as long as it takes to start the child: nothing
+// else is started meanwhile, so nobody else inherits them.
 func (s Spec) share() error {
 	for _, fd := range s.Inherit {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
@@ -166,58 +172,45 @@ func (s Spec) share() error {
 	return nil
 }
 
-// event is a change of the child's state.
-type event struct {
-	stopped bool
-	code    int
-}
-
-// reap is the one owner of wait. It reaps whatever ends and tells of the main
-// child only; when that has ended it stops reaping, because we end then too.
-func reap(main int, events chan<- event) {
-	for {
-		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, syscall.WUNTRACED, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case err != nil:
-			events <- event{code: 255}
-			return
-		case pid != main:
-			continue
-		case ws.Stopped():
-			events <- event{stopped: true}
-		case ws.Signaled():
-			events <- event{code: 128 + int(ws.Signal())}
-			return
-		case ws.Exited():
-			events <- event{code: ws.ExitStatus()}
-			return
-		}
+func (s Spec) unshare() {
+	for _, fd := range s.Inherit {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC)
 	}
 }
 
+// child is what Supervise knows. Its goroutine alone touches it.
 type child struct {
-	spec  Spec
-	group group
-	tty   *terminal
+	spec   Spec
+	tty    *terminal
+	reaper *reaper
+	folder string // that we were started in, when we have left it
 
-	asked time.Time        // when the first SIGTERM came
-	late  <-chan time.Time // the kill timeout since then
+	group  group
+	events <-chan event
+	ended  chan struct{} // closed when it has ended, for the thread that started it
+
+	asked   time.Time        // when the first SIGTERM came
+	late    <-chan time.Time // the kill timeout since then, or since a restart began
+	restart *restart         // the one under way
+	leaving bool             // a restart was given up because we were asked to end
 }
 
 // watch passes signals on until the child has ended, and ends its group then.
-func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
+func (c *child) watch(signals <-chan os.Signal) (int, error) {
 	for {
 		select {
-		case ev := <-events:
+		case ev := <-c.events:
 			if ev.stopped {
 				c.stopWithChild()
 				continue
 			}
-			c.endGroup(signals)
-			return ev.code
+			again, err := c.afterEnd(signals)
+			if err != nil {
+				return 0, err
+			}
+			if !again {
+				return ev.code, nil
+			}
 		case <-c.late:
 			c.killGroup() // before the log, which a full pipe may block
 			c.spec.Log.Warn("the command did not end in time; its process group was killed",
@@ -227,12 +220,20 @@ func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
 			if n, ok := sig.(syscall.Signal); ok && Forwarded(n) {
 				c.signal(n)
 			}
+		case call := <-c.spec.Control.calls:
+			call(c)
+		case r := <-c.restarts():
+			c.begin(r)
 		}
 	}
 }
 
 // signal does what a signal to us asks for.
 func (c *child) signal(n syscall.Signal) {
+	if restarting := c.restart != nil; c.heed(n) && restarting && n == syscall.SIGTERM {
+		c.askedToEnd() // the child has had its SIGTERM
+		return
+	}
 	switch n {
 	case syscall.SIGTERM:
 		c.terminate()
@@ -251,10 +252,7 @@ const sameTerm = 250 * time.Millisecond
 func (c *child) terminate() {
 	switch {
 	case c.asked.IsZero():
-		c.asked = time.Now()
-		if c.spec.KillTimeout > 0 {
-			c.late = time.After(c.spec.KillTimeout)
-		}
+		c.askedToEnd()
 	case time.Since(c.asked) > sameTerm:
 		c.killGroup()
 		c.spec.Log.Warn("a second SIGTERM came; the command's process group was killed")
@@ -264,21 +262,36 @@ func (c *child) terminate() {
 	c.forward(syscall.SIGTERM)
 }
 
+// askedToEnd counts the kill timeout from now on.
+func (c *child) askedToEnd() {
+	c.asked = time.Now()
+	c.setLate()
+}
+
+func (c *child) setLate() {
+	c.late = nil
+	if c.spec.KillTimeout > 0 {
+		c.late = time.After(c.spec.KillTimeout)
+	}
+}
+
 // forward passes one signal on. A terminal stop goes to the whole group, as the
 // terminal would send it; everything else to the child, as kill(1) would.
 func (c *child) forward(n syscall.Signal) {
-	target := c.group.leader
+	var err error
 	if n == syscall.SIGTSTP || n == syscall.SIGCONT {
-		target = -target
+		err = c.group.signal(n)
+	} else {
+		err = c.reaper.signal(c.group.leader, n)
 	}
-	if err := syscall.Kill(target, n); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		c.spec.Log.Warn("a signal could not be passed on", slog.String("signal", n.String()), slog.String("why", err.Error()))
 	}
 }
 
 func (c *child) killGroup() {
 	_ = c.group.signal(syscall.SIGKILL)
-	_ = syscall.Kill(c.group.leader, syscall.SIGKILL) // the child may have left its group
+	_ = c.reaper.signal(c.group.leader, syscall.SIGKILL) // the child may have left its group
 }
 
 // stopWithChild stops us too when the child was stopped, so that the shell that

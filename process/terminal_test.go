@@ -78,6 +78,8 @@ func shell(words []string) int {
 			_ = syscall.Kill(-job, syscall.SIGCONT)
 		case "front":
 			say("shell: front", group(), syscall.Getpgrp())
+		case "again":
+			_ = syscall.Kill(job, syscall.SIGPIPE) // see restarter
 		case "term":
 			_ = syscall.Kill(job, syscall.SIGTERM)
 		}
@@ -131,7 +133,13 @@ func sessionWith(t *testing.T, child string, words ...string) *session {
 	}
 	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = master.Close(); _ = w.Close() })
 	_, _ = tty.Close(), r.Close()
-	s.child = s.want("ready")[0]
+	ready := s.next()
+	for _, w := range strings.Fields(ready) { // "ready PID …" or "generation 0 PID …"
+		if n, _ := strconv.Atoi(w); n > 0 {
+			s.child = n
+			break
+		}
+	}
 	return s
 }
 

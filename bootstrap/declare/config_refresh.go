@@ -30,14 +30,17 @@ func (d *decoder) action(v value) (plan.Action, bool) {
 		return d.execAction(v)
 	}
 	name, isSignal := strings.CutPrefix(v.text, "signal:")
-	isSignal = isSignal && !strings.HasPrefix(name, "SIG") && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-") == ""
 	switch {
 	case v.kind == kindString && v.text == "none":
 		return plan.Action{}, true
 	case v.kind == kindString && v.text == "restart":
 		return plan.Action{Kind: plan.ActionRestart}, true
 	case v.kind == kindString && isSignal:
-		return plan.Action{Kind: plan.ActionSignal, Signal: name}, true
+		_, err := plan.ParseSignal(name)
+		if err != nil {
+			d.fail(v, err.Error(), "write its name without SIG, as in signal:HUP")
+		}
+		return plan.Action{Kind: plan.ActionSignal, Signal: name}, err == nil
 	}
 	d.fail(v, "it must be none, restart, signal:NAME such as signal:HUP, or { exec: [PROGRAM, ARGUMENT] }", "")
 	return plan.Action{}, false

@@ -374,11 +374,8 @@ func (d *hclDecoder) signal(v hclValue) (string, bool) {
 		return "", false
 	}
 	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
-	if !slices.Contains([]string{
-		"ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "PROF", "QUIT", "SEGV", "STOP", "SYS",
-		"TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "WINCH", "XCPU", "XFSZ",
-	}, name) {
-		d.fail(v, "it is not the name of a signal", "write it as SIGHUP")
+	if _, err := plan.ParseSignal(name); err != nil {
+		d.fail(v, err.Error(), "write it as SIGHUP")
 		return "", false
 	}
 	return name, true
