@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,6 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/status"
-	"github.com/secretboot/secretboot/process"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -67,17 +67,14 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held) er
 	if err != nil {
 		return err
 	}
-	if gone != nil {
-		context.AfterFunc(ctx, func() {})
-		go func() {
-			select {
-			case <-gone:
-				a.logger().Info("what exit_with names has come to its end, and so do we")
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-	}
+	go func() {
+		select {
+		case <-gone: // never, when there is nothing to end with
+			a.logger().Info("what exit_with names has come to its end, and so do we")
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, a.hooks(p)}))
 }
 
@@ -134,10 +131,10 @@ type sidecar struct {
 // Signal goes to the process that we end with.
 func (s sidecar) Signal(name string) error {
 	p := &plan.Problem{Code: plan.CodeIO, Origin: s.exitWith.Origin, What: "signal " + name + " to process " + s.exitWith.Value}
-	n, err := process.ParseSignal(name)
+	n, err := plan.ParseSignal(name)
 	if err == nil {
 		pid, _, _ := plan.SplitExitWith(s.exitWith.Value)
-		err = process.SignalTo(pid, n)
+		err = syscall.Kill(pid, n)
 	}
 	if err == nil {
 		return nil
