@@ -72,8 +72,8 @@ func TestWhenGone(t *testing.T) {
 	closed(t, again)
 }
 
-// The process belongs to somebody else, whom we may not signal.
-func TestWhenGoneOfAnotherUser(t *testing.T) {
+// It is no child of ours, and for a plain user one that may not be signalled.
+func TestWhenGoneOfTheFirst(t *testing.T) {
 	gone, err := process.WhenGone(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
