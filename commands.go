@@ -38,6 +38,7 @@ type app struct {
 	childCode int
 	receipt   receipts
 	janitor   *process.Janitor // nil: there is none
+	keeps     bool             // what is delivered will be kept fresh
 	probing   bool             // under `ready`: what we say is not the reason of a container's end
 
 	board     *status.Board  // what probes are told
@@ -74,7 +75,7 @@ func (a *app) commands() *cobra.Command {
 		a.wrapping, a.probing = cmd.Name() == "run", cmd.Name() == "ready"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.readyCommand(), a.shredCommand(),
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.readyCommand(), a.shredCommand(), a.watchCommand(),
 		a.installCommand(), a.versionCommand(), declarationsTopic())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -64,14 +64,19 @@ func (t *target) inherited(dir string) *variables {
 // environment is the one builder of the child's environment: what everything
 // gets, with the declared variables in place of inherited ones of the same name.
 func (t *target) environment(held *bootstrap.Held) ([]string, error) {
-	vars := t.inherited(held.Dir())
-	fds := held.Descriptors()
+	return t.environmentOf(held.Dir(), held.Descriptors(), held.Env)
+}
+
+// environmentOf is that of a command whose files are in dir, with the descriptors of
+// its memfds by their variables.
+func (t *target) environmentOf(dir string, fds map[string]int, declared []bootstrap.Variable) ([]string, error) {
+	vars := t.inherited(dir)
 	for _, name := range slices.Sorted(maps.Keys(fds)) {
 		vars.set(name, "/proc/self/fd/"+strconv.Itoa(fds[name]))
 	}
 	t.setUser(vars)
 	var ps plan.Problems
-	for _, v := range held.Env {
+	for _, v := range declared {
 		value := string(v.Value.Reveal())
 		ps.Add(checkEnv(v.Name, value))
 		vars.set(v.Name, value)

@@ -29,6 +29,7 @@ type target struct {
 	privileges process.Privileges
 	unknown    error        // the user that was asked for could not be found
 	core       *unix.Rlimit // of core files, as we were started with
+	keeps      bool         // something is to follow a change
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
 	janitor    *process.Janitor
@@ -88,7 +89,7 @@ func (t *target) replaces(held *bootstrap.Held) bool {
 		return false
 	case plan.RunAuto:
 	}
-	return !held.NeedsCare()
+	return !held.NeedsCare() && !t.keeps
 }
 
 // supervise starts the command and waits for its end.

@@ -105,8 +105,8 @@ func shredDelivered(c volume.Claim, limit <-chan struct{}) {
 }
 
 // expireDuring shreds the command's files when their time is over before the command
-// ends; stop says that it has ended.
-func (a *app) expireDuring(after time.Duration, held *bootstrap.Held) (stop func()) {
+// ends, and has nothing kept fresh from then on; stop says that it has ended.
+func (a *app) expireDuring(after time.Duration, held *bootstrap.Held, stopKeeping func() error) (stop func()) {
 	if after == 0 || len(held.Folders()) == 0 {
 		return func() {}
 	}
@@ -117,6 +117,7 @@ func (a *app) expireDuring(after time.Duration, held *bootstrap.Held) (stop func
 			return
 		case <-over:
 		}
+		_ = stopKeeping() // whoever ended the command because of it says so
 		if err := held.Expire(); err != nil {
 			for _, p := range problems(err) {
 				a.report(p)

@@ -142,6 +142,7 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.keeps = p.Run.Mode.Or(plan.RunAuto) != plan.RunReplace
 	a.warnMistyped(p)
 	if len(args) > 0 {
 		p.Run.Command = args
@@ -175,6 +176,7 @@ func (a *app) target(p plan.Plan) *target {
 		expires: p.Expires,
 		here:    p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
 	}
+	t.keeps = wantsCare(p)
 	t.privileges, t.unknown = privileges(run)
 	return t
 }
@@ -212,9 +214,11 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	}
 	process.Notify(a.signals)
 	t.janitor = a.janitor
-	ended := a.expireDuring(t.expires.Or(0), held)
+	stopKeeping := a.keepDuring(ctx, t, held)
+	ended := a.expireDuring(t.expires.Or(0), held, stopKeeping)
 	code, err := t.supervise(env, a.signals)
 	ended()
+	stopped := stopKeeping()
 	a.childCode = code
 	a.board.Ended()
 	closeErr := held.Close(ctx)
@@ -222,14 +226,13 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 		return errors.Join(err, closeErr)
 	}
 	var left plan.Problems
-	if closeErr != nil {
-		left = problems(closeErr)
-		for _, p := range left {
-			a.report(p)
-		}
-		if code == 0 { // something may be left: that must not look like success
-			a.childCode = int(plan.CodeOwn)
-		}
+	left.Add(stopped)
+	left.Add(closeErr)
+	for _, p := range left {
+		a.report(p)
+	}
+	if len(left) > 0 && code == 0 { // something may be left or was cut short: that must not look like success
+		a.childCode = int(plan.CodeOwn)
 	}
 	a.receipt.rewrite(receipt.Ended, a.childCode, left)
 	return nil
@@ -310,7 +313,7 @@ func (a *app) check(ctx context.Context, p plan.Plan, t *target, private bool) (
 	var ps plan.Problems
 	job, err := bootstrap.New(p, a.deps(p, t, private))
 	ps.Add(err)
-	if t != nil {
+	if a.keeps {
 		ps.Add(a.publish(ctx, p.Listen, len(ps) == 0))
 	}
 	return job, ps.Err()
@@ -334,7 +337,7 @@ func foldersOf(p plan.Plan) []string {
 func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 	log, in := a.logger(), a.input()
 	resolve := func(h plan.Handle) ([]byte, error) { return declare.Resolve(in, h) }
-	d := bootstrap.Deps{Lookup: a.lookup, Resolve: resolve, Commands: a.hooks(p), Log: log}
+	d := bootstrap.Deps{Keep: a.keeps, Lookup: a.lookup, Resolve: resolve, Commands: a.hooks(p), Log: log}
 	if t != nil {
 		d.Target = t
 	}
@@ -403,6 +406,7 @@ func (a *app) openSink(p plan.Plan, private bool, t *target, log *slog.Logger) (
 			return nil, err
 		}
 	}
+	o.KeepPrevious, o.Survive = a.keeps, a.keeps && t == nil
 	o.AllowDisk, o.Group, o.Log = s.AllowDisk.Or(false), t.group(), log
 	if own {
 		o.MountSize = s.MountSize.Or(plan.DefaultMountSize)

@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
-	"github.com/secretboot/secretboot/bootstrap/status"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -43,6 +39,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	if err := ps.Err(); err != nil {
 		return err
 	}
+	a.keeps = true
 	held, err := a.bootstrap(cmd.Context(), p, nil, false)
 	if err != nil {
 		return err
@@ -78,11 +75,6 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held) er
 	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, a.hooks(p)}))
 }
 
-// keeping says how a delivery is kept.
-func (a *app) keeping(actor bootstrap.Actor) bootstrap.Keep {
-	return bootstrap.Keep{Actor: actor, Observer: observer{a.board}, Chance: rand.Float64}
-}
-
 // checkActions refuses what a sidecar could not do: it has started no command.
 func checkActions(p plan.Plan) error {
 	var ps plan.Problems
@@ -102,24 +94,6 @@ func checkActions(p plan.Plan) error {
 		}
 	}
 	return ps.Err()
-}
-
-// refreshes lists everything that a plan says of what follows a change.
-func refreshes(p plan.Plan) []plan.Refresh {
-	all := []plan.Refresh{p.Refresh}
-	for _, f := range p.Files {
-		all = append(all, f.Refresh)
-	}
-	for _, s := range p.Sets {
-		all = append(all, s.Refresh)
-	}
-	for _, e := range p.Env {
-		all = append(all, e.Refresh)
-	}
-	for _, s := range p.EnvSets {
-		all = append(all, s.Refresh)
-	}
-	return all
 }
 
 // sidecar acts for watch.
@@ -151,34 +125,4 @@ func (s sidecar) Restart(context.Context, []bootstrap.Variable) error {
 // Exec runs a command beside us.
 func (s sidecar) Exec(ctx context.Context, act plan.Action, dir string) error {
 	return s.hooks.Run(ctx, act, dir)
-}
-
-// observer tells the board of what the pipeline does.
-type observer struct{ board *status.Board }
-
-func (o observer) Delivered(changed bool)           { o.board.Delivered(changed) }
-func (o observer) Read(err error)                   { o.board.Read(class(err)) }
-func (o observer) Renewed(what string, err error)   { o.board.Renewed(what, class(err)) }
-func (o observer) Login(err error)                  { o.board.Login(class(err)) }
-func (o observer) Expires(at time.Time)             { o.board.Expires(at) }
-func (o observer) Acted(k plan.ActionKind, e error) { o.board.Acted(kindName(k), e == nil) }
-
-func class(err error) string {
-	if err == nil {
-		return ""
-	}
-	return status.Class(plan.CodeOf(err))
-}
-
-func kindName(k plan.ActionKind) string {
-	switch k {
-	case plan.ActionSignal:
-		return "signal"
-	case plan.ActionRestart:
-		return "restart"
-	case plan.ActionExec:
-		return "exec"
-	case plan.ActionNone:
-	}
-	return "none " + strconv.Itoa(int(k))
 }

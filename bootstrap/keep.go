@@ -253,7 +253,7 @@ func (k *keeper) tellExpiry() {
 	}
 	k.expiry = first
 	k.Observer.Expires(first)
-	if k.job.sink == nil {
+	if k.job.sink == nil || k.retracted {
 		return
 	}
 	if err := k.job.sink.SetExpiry(first); err != nil {
