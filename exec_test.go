@@ -21,7 +21,10 @@ import (
 )
 
 // emptyVault has every secret; each is its own path.
-type emptyVault struct{ values map[string]string }
+type emptyVault struct {
+	bootstrap.Keeping // is not asked for
+	values            map[string]string
+}
 
 func (emptyVault) Login(context.Context) error { return nil }
 func (emptyVault) HasLeases() bool             { return false }
@@ -35,9 +38,12 @@ func (v emptyVault) Generation() func(context.Context, plan.Read, map[string]sec
 }
 
 // emptySink takes files and forgets them.
-type emptySink struct{}
+type emptySink struct {
+	bootstrap.Rotating // is not asked for, but for Inherited
+}
 
 func (emptySink) Dir() string                         { return "/run/secrets" }
+func (emptySink) Inherited() bool                     { return false }
 func (emptySink) Folders() []string                   { return []string{"/run/secrets"} }
 func (emptySink) Descriptors() map[string]int         { return nil }
 func (emptySink) Check(string) error                  { return nil }
@@ -59,7 +65,7 @@ func (emptyVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 func heldWith(t *testing.T, withFile bool, variables ...string) *bootstrap.Held {
 	t.Helper()
 	var p plan.Plan
-	v := emptyVault{map[string]string{}}
+	v := emptyVault{values: map[string]string{}}
 	for i, entry := range variables {
 		name, value, _ := strings.Cut(entry, "=")
 		path := fmt.Sprintf("s%d", i)

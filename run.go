@@ -161,7 +161,6 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.board.Delivered(true)
 	return a.start(cmd.Context(), t, held)
 }
 
@@ -174,7 +173,7 @@ func (a *app) target(p plan.Plan) *target {
 	t := &target{
 		run: run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
 		expires: p.Expires,
-		here:    p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
+		here:    p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate, control: process.NewControl(),
 	}
 	t.keeps = wantsCare(p)
 	t.privileges, t.unknown = privileges(run)
@@ -182,7 +181,7 @@ func (a *app) target(p plan.Plan) *target {
 }
 
 // hooks makes what starts the commands of files.
-func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{a.target(p)} }
+func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{target: a.target(p)} }
 
 // credentials lists the places of what is for us alone: the inputs of the login
 // that is meant, and what is sent as a header.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/big"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ const maxDevFile = 1 << 20
 // with and without that element; any other path answers as it stands.
 type Dev struct {
 	file    string
+	at      string // the same from anywhere
 	secrets map[string]map[string]any
 }
 
@@ -69,6 +71,9 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 		return nil, bad("the top level must be a mapping of paths")
 	}
 	d := &Dev{file: file.Value, secrets: map[string]map[string]any{}}
+	if d.at, err = filepath.Abs(file.Value); err != nil {
+		return nil, bad("the working folder is gone: give its whole path")
+	}
 	for path, v := range paths {
 		fields, ok := v.(map[string]any)
 		if !ok {

@@ -2,15 +2,23 @@ package vault
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-// Attempt is Generation: a file needs one try.
+// Attempt is Generation, of the file as it is now: whoever edits it sees what a
+// change does.
 func (d *Dev) Attempt() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
-	return d.read
+	now, err := PrepareDev(plan.Set(d.at, plan.Origin{}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
+			return secret.Secret{}, err
+		}
+	}
+	return now.read
 }
 
 // TokenLease is one without an end.
@@ -36,3 +44,6 @@ func (d *Dev) CurrentVersion(context.Context, plan.Read) (version int, ok bool, 
 
 // Drop does nothing.
 func (d *Dev) Drop(...string) {}
+
+// RetryAfter is never said by a file.
+func (*Dev) RetryAfter(error) time.Duration { return 0 }
