@@ -97,6 +97,10 @@ func options() []option {
 		{name: "no-new-privs", run: true, help: "the command can gain no privileges", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.NoNewPrivs })},
 		{name: "cap-drop", kind: "NAME", list: true, run: true, help: "a capability that the command cannot have or get, or all", apply: applyCapDrop},
 		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
+		{name: "refresh", kind: "DURATION", run: true, watch: true, help: "how often a secret without a lease is read again; 0 is never (default 5m)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Refresh.Every })},
+		{name: "on-change", kind: "ACTION", run: true, watch: true, help: "what follows: none, restart, signal:NAME or exec:PROGRAM (default none)", apply: applyOnChange},
+		{name: "on-expiry", kind: "WHAT", run: true, watch: true, help: "when a secret has expired in spite of everything: keep, shred or stop (default keep)", apply: applyOnExpiry},
+		{name: "keep-previous", kind: "DURATION", run: true, watch: true, help: "how long replaced files stay for who is reading them (default 30s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.KeepPrevious })},
 		{name: "listen", kind: "ADDRESS", run: true, watch: true, help: "answer probes and Prometheus at HOST:PORT or unix:PATH", apply: applyListen},
 		{name: "exit-with", kind: "PID/PATH", watch: true, help: "end when this process is gone, or this file is there", apply: applyExitWith},
 	}
@@ -217,6 +221,23 @@ func applyCIExport(b *builder, s string, o plan.Origin) error {
 func alternatives(names []string) string {
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+func applyOnChange(b *builder, s string, o plan.Origin) error {
+	action, err := declare.ParseActionFlag(s, o)
+	if err == nil {
+		b.plan.Refresh.OnChange = plan.Set(action, o)
+	}
+	return err
+}
+
+func applyOnExpiry(b *builder, s string, o plan.Origin) error {
+	e, ok := plan.ParseExpiry(s)
+	if !ok {
+		return errors.New("must be keep, shred or stop")
+	}
+	b.plan.OnExpiry = plan.Set(e, o)
+	return nil
 }
 
 func applyConnections(b *builder, s string, o plan.Origin) error {

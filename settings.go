@@ -48,6 +48,10 @@ type Settings struct {
 	User            string `split_words:"true"`
 	NoNewPrivs      string `split_words:"true"`
 	CapDrop         string `split_words:"true"`
+	Refresh         string `split_words:"true"`
+	OnChange        string `split_words:"true"`
+	OnExpiry        string `split_words:"true"`
+	KeepPrevious    string `split_words:"true"`
 	Listen          string `split_words:"true"`
 	ExitWith        string `split_words:"true"`
 }
@@ -64,6 +68,7 @@ func (s *Settings) byOption() map[string]string {
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
 		"user": s.User, "no-new-privs": s.NoNewPrivs, "cap-drop": s.CapDrop,
+		"refresh": s.Refresh, "on-change": s.OnChange, "on-expiry": s.OnExpiry, "keep-previous": s.KeepPrevious,
 		"listen": s.Listen, "exit-with": s.ExitWith,
 	}
 }

@@ -289,7 +289,13 @@ func (d *decoder) root(v value) {
 				p.CIExport = plan.Set(to, d.origin(v))
 			}
 		},
-		"receipt":       d.path(&p.Receipt),
+		"receipt": d.path(&p.Receipt),
+		"on_expiry": func(v value) {
+			if e, ok := oneOf(d, v, plan.ExpiryNames(), plan.ParseExpiry); ok {
+				p.OnExpiry = plan.Set(e, d.origin(v))
+			}
+		},
+		"keep_previous": d.duration(&p.KeepPrevious),
 		"listen":        d.listen,
 		"exit_with":     d.exitWith,
 		"template_root": d.path(&p.TemplateRoot),

@@ -29,21 +29,50 @@ func (d *decoder) action(v value) (plan.Action, bool) {
 	if v.kind == kindMap {
 		return d.execAction(v)
 	}
-	name, isSignal := strings.CutPrefix(v.text, "signal:")
-	switch {
-	case v.kind == kindString && v.text == "none":
-		return plan.Action{}, true
-	case v.kind == kindString && v.text == "restart":
-		return plan.Action{Kind: plan.ActionRestart}, true
-	case v.kind == kindString && isSignal:
-		_, err := plan.ParseSignal(name)
+	if v.kind == kindString {
+		a, known, err := wordAction(v.text)
 		if err != nil {
 			d.fail(v, err.Error(), "write its name without SIG, as in signal:HUP")
 		}
-		return plan.Action{Kind: plan.ActionSignal, Signal: name}, err == nil
+		if known {
+			return a, err == nil
+		}
 	}
 	d.fail(v, "it must be none, restart, signal:NAME such as signal:HUP, or { exec: [PROGRAM, ARGUMENT] }", "")
 	return plan.Action{}, false
+}
+
+// wordAction reads an action that is one word; known is false for any other text,
+// and the error is about the signal.
+func wordAction(text string) (a plan.Action, known bool, err error) {
+	name, isSignal := strings.CutPrefix(text, "signal:")
+	switch {
+	case text == "none":
+		return plan.Action{}, true, nil
+	case text == "restart":
+		return plan.Action{Kind: plan.ActionRestart}, true, nil
+	case isSignal:
+		_, err := plan.ParseSignal(name)
+		return plan.Action{Kind: plan.ActionSignal, Signal: name}, true, err
+	}
+	return plan.Action{}, false, nil
+}
+
+// ParseActionFlag reads the value of --on-change: none, restart, signal:NAME or
+// exec:PROGRAM, a program without arguments. The error is a *plan.Problem with
+// CodeUsage.
+func ParseActionFlag(arg string, from plan.Origin) (plan.Action, error) {
+	a, known, err := wordAction(arg)
+	program, isExec := strings.CutPrefix(arg, "exec:")
+	switch {
+	case err != nil:
+		return a, flagProblem(from, err.Error()+"; write its name without SIG, as in signal:HUP")
+	case known:
+		return a, nil
+	case isExec && program != "":
+		return plan.Action{Kind: plan.ActionExec, Argv: []string{program}}, nil
+	}
+	return a, flagProblem(from, "it must be none, restart, signal:NAME such as signal:HUP, or exec:PROGRAM")
 }
 
 func (d *decoder) execAction(v value) (plan.Action, bool) {

@@ -97,6 +97,8 @@ func (c *configWriter) root(p *plan.Plan) *mapping {
 	set(m, "ci", p.CI, asWord)
 	set(m, "ci_export", p.CIExport, asText)
 	set(m, "receipt", p.Receipt, asText)
+	set(m, "on_expiry", p.OnExpiry, asWord)
+	set(m, "keep_previous", p.KeepPrevious, asPeriod)
 	set(m, "listen", p.Listen, asText)
 	set(m, "exit_with", p.ExitWith, asText)
 	set(m, "template_root", p.TemplateRoot, asText)

@@ -46,6 +46,8 @@ func (p *Plan) settings() []named {
 		{"ci", &p.CI},
 		{"ci_export", &p.CIExport},
 		{"receipt", &p.Receipt},
+		{"on_expiry", &p.OnExpiry},
+		{"keep_previous", &p.KeepPrevious},
 		{"listen", &p.Listen},
 		{"exit_with", &p.ExitWith},
 		{"template_root", &p.TemplateRoot},
