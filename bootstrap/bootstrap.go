@@ -84,6 +84,10 @@ type Deps struct {
 	Files    func() (FileFunc, error)          // nil when the plan has no TemplateRoot
 	Resolve  func(plan.Handle) ([]byte, error) // for defaults
 	Log      *slog.Logger
+
+	// Made is told of the outputs that are one value of a secret, before anybody
+	// can see one; nil when nobody wants to know. It must not keep the contents.
+	Made func([]Made)
 }
 
 // FileFunc gives the text of a file below the plan's TemplateRoot, for templates.
@@ -239,6 +243,7 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 	}
 	outputs, err := j.gather(ctx)
 	outputs = j.settle(outputs)
+	j.tellMade(outputs)
 	if j.deps.Receipt != nil {
 		j.vault.Identify(ctx)
 	}

@@ -124,6 +124,9 @@ func (j *Job) render(ctx context.Context, in render.Input) ([]output, []render.N
 			continue
 		}
 		ps.Add(err)
+		for i := range outs {
+			outs[i].value = it.isValue()
+		}
 		outputs = append(outputs, outs...)
 		lacking = append(lacking, lacks...)
 	}
