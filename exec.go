@@ -32,13 +32,16 @@ type target struct {
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
 	janitor    *process.Janitor
+	streams    *process.Streams // nil: our own
+	noTerminal error            // why it cannot have one of its own that was asked for
+	masks      *masking
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
 // cannot be executed" (126), as chroot(1) and docker do, for the user that it
 // runs as.
 func (t *target) Check() error {
-	if err := t.checkPrivileges(); err != nil {
+	if err := errors.Join(t.checkPrivileges(), t.noTerminal); err != nil {
 		return err
 	}
 	name := t.run.Command[0]
@@ -87,7 +90,7 @@ func (t *target) replaces(held *bootstrap.Held) bool {
 		return false
 	case plan.RunAuto:
 	}
-	return !held.NeedsCare()
+	return !held.NeedsCare() && t.streams == nil
 }
 
 // supervise starts the command and waits for its end.
@@ -109,6 +112,6 @@ func (t *target) spec(env []string) process.Spec {
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
 		Privileges: t.privileges, Core: t.core, Here: t.here, Leave: true,
-		Janitor: t.janitor,
+		Janitor: t.janitor, Streams: t.streams,
 	}
 }

@@ -80,7 +80,8 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	if err := held.Release(cmd.Context()); err != nil {
 		return err
 	}
-	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
+	leaks := a.leaked()
+	a.receipt.rewrite(receipt.Delivered, a.childCode, leaks) // now with what was revoked
 	return nil
 }
 
@@ -111,7 +112,11 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
 		a.logger().Warn("no secret is declared: the command starts without any")
 	}
+	if p.Run.Mode.Or(plan.RunAuto) == plan.RunReplace && p.Run.Mask.Or(plan.MaskAuto) == plan.MaskAuto && a.inCI() {
+		a.logger().Warn("what the command prints is not masked, because we turn into it", slog.String("declared", p.Run.Mode.Origin.String()))
+	}
 	t := a.target(p)
+	t.streams, t.noTerminal = a.streams(p.Run, t.privileges)
 	held, err := a.bootstrap(cmd.Context(), t.owned(p), t, true)
 	if err != nil {
 		return err
@@ -122,7 +127,7 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 // target makes the command of a plan, which may be none.
 func (a *app) target(p plan.Plan) *target {
 	t := &target{
-		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
+		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core, masks: a.masks,
 		here: p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
 	}
 	t.privileges, t.unknown = privileges(p.Run)
@@ -130,7 +135,9 @@ func (a *app) target(p plan.Plan) *target {
 }
 
 // hooks makes what starts the commands of files.
-func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{a.target(p)} }
+func (a *app) hooks(p plan.Plan) bootstrap.Commands {
+	return hooks{target: a.target(p), masks: a.masking(p.Run)}
+}
 
 // credentials lists the places of what is for us alone: the inputs of the login
 // that is meant, and what is sent as a header.
@@ -168,6 +175,10 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	if err != nil {
 		return errors.Join(err, closeErr)
 	}
+	// Last, for it waits for whoever reads our output.
+	if t.streams != nil && !t.streams.Wait(a.signals, nil) {
+		a.logger().Warn("not all that the command printed was passed on: nobody reads it")
+	}
 	var left plan.Problems
 	if closeErr != nil {
 		left = problems(closeErr)
@@ -178,6 +189,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 			a.childCode = int(plan.CodeOwn)
 		}
 	}
+	left = append(left, a.leaked()...)
 	a.receipt.rewrite(receipt.Ended, a.childCode, left)
 	return nil
 }
@@ -228,7 +240,9 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 		defer cancel()
 	}
 	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger(), folders: foldersOf(p)}
-	job, err := bootstrap.New(p, a.deps(p, t, private))
+	deps := a.deps(p, t, private)
+	a.learnFrom(p.Run, &deps)
+	job, err := bootstrap.New(p, deps)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,12 @@ type Spec struct {
 	// Janitor, which may be nil, is told of the child.
 	Janitor *Janitor
 
+	// Streams, which may be nil, take what the child writes.
+	Streams *Streams
+
 	Log *slog.Logger
+
+	kill <-chan struct{} // closed when the child's group is to be killed
 }
 
 // Supervise starts the child and returns its exit code when it has ended:
@@ -67,6 +72,8 @@ type Spec struct {
 // When we vanish the kernel sends the child a SIGTERM if there is a janitor that
 // will see to the rest, else a SIGKILL (PR_SET_PDEATHSIG, prctl(2)). A child that is
 // set-user-ID, or takes on another user by itself, loses that.
+//
+// With Streams, what the child wrote may not be passed on yet, see [Streams.Wait].
 func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	if err := s.share(); err != nil {
 		return 0, err
@@ -74,8 +81,17 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	// The death signal comes when the thread ends that started the child.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	wires, err := s.wire()
+	if err != nil {
+		return 0, err
+	}
+	starter, err := s.monitored(wires)
+	if err != nil {
+		wires.abandon()
+		return 0, err
+	}
 	death := syscall.SIGKILL
-	if s.Janitor != nil {
+	if s.Janitor != nil || wires.screen != nil { // a monitor sees to the rest too
 		death = syscall.SIGTERM
 	}
 	// Orphans become ours also when we are not process 1. An error means a kernel
@@ -86,17 +102,19 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	ended := make(chan struct{})
 	defer close(ended)
 	g := group{fd: -1}
-	lent := tty.foreground()
-	var err error
-	g.leader, err = s.fork(&syscall.ProcAttr{
-		Env:   s.Env,
-		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: tty.fd, Pdeathsig: death, PidFD: &g.fd},
-	}, ended)
+	lent := wires.screen == nil && tty.foreground()
+	attr := &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: tty.fd, Pdeathsig: death, PidFD: &g.fd}
+	if wires.screen != nil {
+		attr = wires.session(death, &g.fd)
+	}
+	g.leader, err = starter.fork(&syscall.ProcAttr{Env: s.Env, Files: wires.files, Sys: attr}, ended)
 	if err != nil {
+		wires.abandon()
 		return 0, err
 	}
 	defer g.close()
+	defer wires.end()
+	wires.start()
 	tty.lent = lent
 	if s.Leave {
 		leave()
@@ -104,13 +122,18 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	events := make(chan event)
 	go reap(g.leader, events)
 	s.Janitor.entrust(g)
-	c := &child{spec: s, group: g, tty: tty}
-	return c.watch(signals, events), nil
+	c := &child{spec: s, group: g, tty: tty, screen: wires.screen}
+	code := c.watch(signals, events)
+	if s.Streams != nil && !c.asked.IsZero() && s.KillTimeout > 0 {
+		s.Streams.until = c.asked.Add(s.KillTimeout)
+	}
+	return code, nil
 }
 
 // Command starts a program beside the child, before there is one, and returns its
 // exit code when it has ended, as Supervise does. It is in a process group of its
-// own, reads nothing, and writes to our standard error whatever it says. When ctx
+// own, reads nothing, and writes whatever it says to our standard error, or to that
+// of Streams, for which the caller waits. When ctx
 // ends the group is killed, and the error is the cause of ctx; any other error
 // is the one from starting, as an errno. What the program leaves running when it
 // ends by itself is left alone. When we vanish the kernel kills it.
@@ -126,14 +149,24 @@ func Command(ctx context.Context, s Spec) (int, error) {
 	runtime.LockOSThread() // as in Supervise
 	defer runtime.UnlockOSThread()
 	g := group{fd: -1}
+	wires := &wiring{files: []uintptr{uintptr(null), 2, 2}}
+	if s.Streams != nil {
+		if err := s.pipe(wires, s.Streams.Stderr, toStderr, 1, 2); err != nil {
+			wires.abandon()
+			return 0, err
+		}
+	}
 	g.leader, err = s.start(&syscall.ProcAttr{
 		Env:   s.Env,
-		Files: []uintptr{uintptr(null), 2, 2},
+		Files: wires.files,
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
+		wires.abandon()
 		return 0, err
 	}
+	defer wires.end()
+	wires.start()
 	events := make(chan event)
 	go reap(g.leader, events)
 	c := &child{spec: s, group: g}
@@ -203,6 +236,8 @@ type child struct {
 	group group
 	tty   *terminal
 
+	screen *screen // the child's own terminal; nil: it has none
+
 	asked time.Time        // when the first SIGTERM came
 	late  <-chan time.Time // the kill timeout since then
 }
@@ -223,6 +258,9 @@ func (c *child) watch(signals <-chan os.Signal, events <-chan event) int {
 			c.spec.Log.Warn("the command did not end in time; its process group was killed",
 				slog.String("kill_timeout", c.spec.KillTimeout.String()))
 			c.late = nil
+		case <-c.spec.kill:
+			c.killGroup()
+			c.spec.kill = nil
 		case sig := <-signals:
 			if n, ok := sig.(syscall.Signal); ok && Forwarded(n) {
 				c.signal(n)
@@ -238,6 +276,10 @@ func (c *child) signal(n syscall.Signal) {
 		c.terminate()
 	case syscall.SIGCONT:
 		c.resume()
+	case syscall.SIGWINCH:
+		if !c.screen.resize() { // that tells the child
+			c.forward(n)
+		}
 	default:
 		c.forward(n)
 	}
@@ -277,6 +319,11 @@ func (c *child) forward(n syscall.Signal) {
 }
 
 func (c *child) killGroup() {
+	if c.screen != nil {
+		c.screen.kill()
+		_ = c.group.signal(syscall.SIGCONT) // should the monitor be stopped
+		return
+	}
 	_ = c.group.signal(syscall.SIGKILL)
 	_ = syscall.Kill(c.group.leader, syscall.SIGKILL) // the child may have left its group
 }
@@ -288,6 +335,7 @@ func (c *child) stopWithChild() {
 	if os.Getpid() == 1 || !c.tty.ours() {
 		return
 	}
+	c.screen.leave()
 	c.tty.takeBack()
 	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 }
@@ -295,7 +343,11 @@ func (c *child) stopWithChild() {
 // resume continues the child, in the foreground if that is where we are: a
 // shell's bg continues us without it, a later fg comes as one more SIGCONT.
 func (c *child) resume() {
-	c.tty.lend(c.group.leader)
+	if c.screen != nil {
+		c.screen.enter()
+	} else {
+		c.tty.lend(c.group.leader)
+	}
 	c.forward(syscall.SIGCONT)
 }
 

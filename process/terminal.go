@@ -65,16 +65,21 @@ func (t *terminal) takeBack() {
 // the terminal away from the background would stop us. Its disposition stays
 // as it is, for os/signal has only one for the whole program.
 func (t *terminal) give(group int) bool {
+	return withoutTTOU(func() error { return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) }) == nil
+}
+
+// withoutTTOU calls f while SIGTTOU is blocked on its thread.
+func withoutTTOU(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var block, before unix.Sigset_t
 	block.Val[0] = 1 << (syscall.SIGTTOU - 1) // in the first word, also where that has 32 bits
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {
-		return false
+		return err
 	}
-	err := unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group)
+	err := f()
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-	return err == nil
+	return err
 }
 
 // close takes the terminal back when the child has ended.
