@@ -211,7 +211,7 @@ func wrapper([]string) int {
 		spec.Path, spec.Argv = "/bin/sh", []string{"sh", "-c", line}
 	}
 	if os.Getenv(envPTY) != "" {
-		spec.Streams = &process.Streams{Terminal: process.FD(1), Stderr: process.FD(2), Monitor: []string{"monitor"}}
+		spec.Streams = &process.Streams{Terminal: fuse{process.FD(1)}, Stderr: process.FD(2), Monitor: []string{"monitor"}}
 		spec.KillTimeout = 300 * time.Millisecond
 	}
 	code, err := process.Supervise(spec, signals)

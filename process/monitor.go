@@ -73,7 +73,7 @@ func obey(fd int, signals chan<- os.Signal, kill chan<- struct{}) {
 	}
 	if n <= 0 { // we are alone, and end as a janitor would have it
 		signals <- syscall.SIGTERM
-		<-time.After(groupGrace)
+		<-time.After(groupGrace - deathWait) // before the janitor loses patience with us
 	}
 	close(kill)
 	signals <- syscall.SIGTERM // for a child that has ended already, and its group has not

@@ -211,6 +211,14 @@ func (s *screen) leave() {
 	if s == nil {
 		return
 	}
+	s.rest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restore()
+}
+
+// rest lets the keys be.
+func (s *screen) rest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wake != nil {
@@ -220,7 +228,6 @@ func (s *screen) leave() {
 		_ = s.master.SetWriteDeadline(time.Time{})
 		s.wake = nil
 	}
-	s.restore()
 }
 
 func (s *screen) restore() {

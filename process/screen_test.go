@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"syscall"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretboot/secretboot/process"
 )
 
 // settings gives the settings of the session's terminal; both sides have the same.
@@ -91,6 +94,38 @@ func TestScreenStop(t *testing.T) {
 	s.finish()
 }
 
+// fuse is a writer that panics.
+type fuse struct{ process.FD }
+
+func (f fuse) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("PANIC")) {
+		panic("PANIC")
+	}
+	return f.FD.Write(b)
+}
+
+// TestScreenPanic: a panic of ours leaves the terminal as it was, and nobody running.
+func TestScreenPanic(t *testing.T) {
+	s := sessionWith(t, "record", "pty")
+	s.awaitRaw(true)
+	s.press("PANIC") // which the child's terminal echoes
+	for i, line := range s.ended() {
+		if i == 0 && line != "shell: ended 2 true" && line != "got 15" && line != "got 1" && line != "got 18" {
+			t.Errorf("told: %q", line)
+		}
+	}
+	if s.settings() != cooked(t) {
+		t.Error("the terminal is not as it was")
+	}
+}
+
+// ended lets the shell end and gives what is told until everybody has.
+func (s *session) ended() []string {
+	s.t.Helper()
+	_ = s.commands.Close()
+	return s.end()
+}
+
 // TestScreenSize: the child's terminal is as large as ours, and follows it.
 func TestScreenSize(t *testing.T) {
 	s := sessionWith(t, "terminal", "pty")
@@ -123,8 +158,7 @@ func TestScreenDeaf(t *testing.T) {
 	if got := s.next(); got != "shell: ended 137 true" {
 		t.Errorf("%q, want it to be killed", got)
 	}
-	_ = s.commands.Close()
-	if rest := s.end(); len(rest) > 0 {
+	if rest := s.ended(); len(rest) > 0 {
 		t.Errorf("also told: %q", rest)
 	}
 	if s.settings() != cooked(t) {
@@ -139,8 +173,7 @@ func TestScreenKilled(t *testing.T) {
 	s.want("ready") // its helper
 	s.awaitRaw(true)
 	s.tell("kill")
-	_ = s.commands.Close()
-	for _, line := range s.end() { // until both are gone
+	for _, line := range s.ended() { // until both are gone
 		switch line {
 		case "got 15", "got 1", "got 18", "shell: ended -1 true":
 		default:

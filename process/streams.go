@@ -146,14 +146,26 @@ func (w *wiring) start() {
 }
 
 // end tells that the child and its group have ended: what is in the pipes is
-// passed on, and nothing that comes later. It does not wait for that.
+// passed on, and nothing that comes later. It does not wait for that, but for a
+// terminal a little: what the child left in it is meant for one that is raw.
 func (w *wiring) end() {
-	if w.screen != nil {
-		w.screen.close()
-	}
 	for _, src := range w.sources {
 		src.end()
 	}
+	if w.screen == nil {
+		return
+	}
+	w.screen.rest()
+	limit := time.After(groupGrace)
+	for _, src := range w.sources {
+		if src.f == w.screen.master {
+			select {
+			case <-src.done:
+			case <-limit:
+			}
+		}
+	}
+	w.screen.close()
 }
 
 // abandon closes everything: there is no child.
@@ -180,7 +192,7 @@ type source struct {
 	f      *os.File
 	to     io.Writer
 	log    *slog.Logger
-	screen *screen // f is the other side of it; nil with a pipe
+	screen *screen // of the child; nil: it has none
 	before <-chan struct{}
 	done   chan struct{}
 }
@@ -230,11 +242,14 @@ func (s *source) pass(b []byte) bool {
 // end makes the copy end with what is there now.
 func (s *source) end() {
 	limit := time.Now()
-	if s.screen != nil {
+	if s.ofTerminal() {
 		limit = limit.Add(hangupWait)
 	}
 	_ = s.f.SetReadDeadline(limit)
 }
+
+// ofTerminal reports whether it is the other side of the child's terminal.
+func (s *source) ofTerminal() bool { return s.screen != nil && s.f == s.screen.master }
 
 // rest passes on what the child left. Whoever still has the other end may go on
 // writing for ever, so that of a pipe it is as much as was there at first.
@@ -245,7 +260,7 @@ func (s *source) rest(buf []byte) {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		left := 1 << 20 // more than a terminal holds, of which the kernel does not tell all
-		if s.screen == nil {
+		if !s.ofTerminal() {
 			left, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		}
 		for left > 0 {
