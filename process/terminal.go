@@ -2,7 +2,6 @@ package process
 
 import (
 	"runtime"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -93,20 +92,4 @@ func (t *terminal) drop() {
 		_ = unix.Close(t.fd)
 	}
 	t.fd, t.opened = -1, false
-}
-
-func containsSlash(s string) bool { return strings.Contains(s, "/") }
-
-// splitPath splits a PATH; an empty element is the working folder (POSIX).
-func splitPath(path string) []string {
-	if path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
-	dirs := strings.Split(path, ":")
-	for i, d := range dirs {
-		if d == "" {
-			dirs[i] = "."
-		}
-	}
-	return dirs
 }
