@@ -20,7 +20,7 @@ type actions struct {
 
 // actions makes those of a target that supervise starts.
 func (t *target) actions() actions {
-	return actions{control: t.control, hooks: hooks{target: t, beside: t.control}, name: t.run.Command[0]}
+	return actions{control: t.control, hooks: hooks{target: t, beside: t.control, later: true, masks: t.streams != nil}, name: t.run.Command[0]}
 }
 
 // Signal sends the command a signal, by its name as plan.ParseSignal reads it.

@@ -29,6 +29,7 @@ type app struct {
 	signals   chan os.Signal
 	stdout    *output
 	stderr    io.Writer
+	masks     *masking
 	environ   []string
 	core      *unix.Rlimit // of core files, as we were started with
 	level     *slog.LevelVar

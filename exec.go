@@ -35,13 +35,16 @@ type target struct {
 	janitor    *process.Janitor
 	control    *process.Control            // acts on it while it runs
 	expires    plan.Setting[time.Duration] // of its files
+	streams    *process.Streams            // nil: our own
+	noTerminal error                       // why it cannot have one of its own that was asked for
+	masks      *masking
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
 // cannot be executed" (126), as chroot(1) and docker do, for the user that it
 // runs as.
 func (t *target) Check() error {
-	if err := errors.Join(t.checkPrivileges(), t.checkExpires()); err != nil {
+	if err := errors.Join(t.checkPrivileges(), t.checkExpires(), t.noTerminal); err != nil {
 		return err
 	}
 	name := t.run.Command[0]
@@ -92,7 +95,7 @@ func (t *target) replaces(held *bootstrap.Held) bool {
 		return false
 	case plan.RunAuto:
 	}
-	return !held.NeedsCare() && !t.keeps
+	return !held.NeedsCare() && !t.keeps && t.streams == nil
 }
 
 // supervise starts the command and waits for its end.
@@ -114,6 +117,6 @@ func (t *target) spec(env []string) process.Spec {
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
 		Privileges: t.privileges, Core: t.core, Here: t.here, Leave: true,
-		Janitor: t.janitor, Control: t.control,
+		Janitor: t.janitor, Control: t.control, Streams: t.streams,
 	}
 }

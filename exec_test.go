@@ -18,6 +18,7 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
+	"github.com/secretboot/secretboot/process"
 )
 
 // emptyVault has every secret; each is its own path.
@@ -277,6 +278,10 @@ func TestReplaceOrSupervise(t *testing.T) {
 		tg := &target{run: plan.Run{Mode: plan.Set(tt.mode, plan.Origin{})}}
 		if got := tg.replaces(heldWith(t, tt.file)); got != tt.wanted {
 			t.Errorf("%v with a file %v: replaces %v", tt.mode, tt.file, got)
+		}
+		tg.streams = &process.Streams{} // somebody has to look at them
+		if got := tg.replaces(heldWith(t, tt.file)); got != (tt.mode == plan.RunReplace) {
+			t.Errorf("%v with a file %v and streams: replaces %v", tt.mode, tt.file, got)
 		}
 	}
 	if d := (&target{}).spec(nil).KillTimeout; d != 6*time.Second {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path"
 	"slices"
 	"strconv"
@@ -23,6 +24,8 @@ const defaultHookTimeout = 30 * time.Second
 type hooks struct {
 	target *target
 	beside *process.Control // of the running target; nil: it is not there yet
+	later  bool             // it is a change that they follow, and no first delivery
+	masks  bool             // what they print is masked
 }
 
 // Check finds the program. What is wrong is the declaration or the image, so the
@@ -83,11 +86,21 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHookTimeout)
 	defer cancel()
+	spec := process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log}
+	if h.masks {
+		spec.Streams = &process.Streams{Stderr: h.target.masks.writer(2, "the output of command "+a.Argv[0])}
+	}
 	start, when, left := process.Command, "its file was delivered", "; nothing that was delivered is left"
 	if h.beside != nil {
-		start, when, left = h.beside.Command, "a secret changed", ""
+		start = h.beside.Command
 	}
-	code, err := start(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log})
+	if h.later {
+		when, left = "a secret changed", ""
+	}
+	code, err := start(ctx, spec)
+	if spec.Streams != nil && !spec.Streams.Wait(nil, ctx.Done()) {
+		h.target.log.Warn("not all that a command printed was passed on: nobody reads it", slog.String("command", a.Argv[0]))
+	}
 	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error" + left}
 	switch {
 	case errors.Is(err, errHookTimeout):

@@ -54,10 +54,14 @@ func main() {
 		expire(signals)
 		os.Exit(0)
 	}
+	masks := newMasking()
 	a := &app{
-		core:    core,
-		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
+		core: core, masks: masks,
+		signals: signals, stdout: &output{to: os.Stdout}, stderr: &masked{set: masks.set, to: &patient{to: os.Stderr}}, environ: os.Environ(),
 		level: new(slog.LevelVar), logFormat: "text", board: status.New(time.Now), unpublish: func() {},
+	}
+	if len(os.Args) > 1 && os.Args[1] == monitorWord {
+		os.Exit(a.monitor(os.Args[2:]))
 	}
 	os.Exit(a.main(os.Args[1:]))
 }

@@ -88,6 +88,9 @@ func options() []option {
 		{name: "exec", run: true, help: "replace ourselves with the command; delivered files stay", apply: applyMode(plan.RunReplace)},
 		{name: "supervise", run: true, help: "wait for the command even when nothing is left to clean up", apply: applyMode(plan.RunSupervise)},
 		{name: "kill-timeout", run: true, kind: "DURATION", help: "from SIGTERM to SIGKILL; 0 is for ever (default 6s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Run.KillTimeout })},
+		{name: "mask", run: true, kind: "WHEN", help: "hide secrets in what the command prints: auto (when CI is set), on or off (default auto)", apply: applySwitch(plan.ParseMask, func(b *builder) *plan.Setting[plan.Mask] { return &b.plan.Run.Mask })},
+		{name: "fail-on-leak", run: true, help: "mask, and end with 80 when a secret was printed and the command ended with 0", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.FailOnLeak })},
+		{name: "pty", run: true, kind: "WHEN", help: "a terminal of its own for the command: auto (masked, and we have one), on or off (default auto)", apply: applySwitch(plan.ParsePTY, func(b *builder) *plan.Setting[plan.PTY] { return &b.plan.Run.PTY })},
 		{name: "janitor", run: true, help: "a helper ends the command and shreds when we are killed (default true)", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Janitor })},
 		{name: "keep-credentials", run: true, help: "leave our own credentials in the command's environment", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.KeepCredentials })},
 		{name: "env-allow", kind: "GLOB", list: true, run: true, help: "the command inherits only variables that match", apply: applyGlob(func(b *builder) *plan.Setting[[]string] { return &b.plan.Run.EnvAllow })},
@@ -238,6 +241,17 @@ func applyOnExpiry(b *builder, s string, o plan.Origin) error {
 	}
 	b.plan.OnExpiry = plan.Set(e, o)
 	return nil
+}
+
+func applySwitch[T any](parse func(string) (T, bool), field func(*builder) *plan.Setting[T]) func(*builder, string, plan.Origin) error {
+	return func(b *builder, s string, o plan.Origin) error {
+		v, ok := parse(s)
+		if !ok {
+			return errors.New("must be auto, on or off")
+		}
+		*field(b) = plan.Set(v, o)
+		return nil
+	}
 }
 
 func applyConnections(b *builder, s string, o plan.Origin) error {

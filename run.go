@@ -61,7 +61,8 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 		a.ci.takeBack()
 		return err
 	}
-	a.receipt.rewrite(receipt.Delivered, 0, nil) // now with what was revoked
+	leaks := a.leaked()
+	a.receipt.rewrite(receipt.Delivered, a.childCode, leaks) // now with what was revoked
 	return nil
 }
 
@@ -156,7 +157,11 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if p.Expires.Or(0) > 0 && (len(p.Env)+len(p.EnvSets) > 0 || slices.ContainsFunc(p.Files, func(f plan.File) bool { return f.Memfd })) {
 		a.logger().Warn("expires is for files: the command keeps its variables and memfds")
 	}
+	if p.Run.Mode.Or(plan.RunAuto) == plan.RunReplace && p.Run.Mask.Or(plan.MaskAuto) == plan.MaskAuto && a.inCI() {
+		a.logger().Warn("what the command prints is not masked, because we turn into it", slog.String("declared", p.Run.Mode.Origin.String()))
+	}
 	t := a.target(p)
+	t.streams, t.noTerminal = a.streams(p.Run, t.privileges)
 	held, err := a.bootstrap(cmd.Context(), t.owned(p), t, true)
 	if err != nil {
 		return err
@@ -171,7 +176,7 @@ func (a *app) target(p plan.Plan) *target {
 		run.Mode = plan.Set(plan.RunSupervise, p.Listen.Origin)
 	}
 	t := &target{
-		run: run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
+		run: run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core, masks: a.masks,
 		expires: p.Expires,
 		here:    p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate, control: process.NewControl(),
 	}
@@ -181,7 +186,9 @@ func (a *app) target(p plan.Plan) *target {
 }
 
 // hooks makes what starts the commands of files.
-func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{target: a.target(p)} }
+func (a *app) hooks(p plan.Plan) bootstrap.Commands {
+	return hooks{target: a.target(p), masks: a.masking(p.Run)}
+}
 
 // credentials lists the places of what is for us alone: the inputs of the login
 // that is meant, and what is sent as a header.
@@ -224,6 +231,10 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	if err != nil {
 		return errors.Join(err, closeErr)
 	}
+	// Last, for it waits for whoever reads our output.
+	if t.streams != nil && !t.streams.Wait(a.signals, nil) {
+		a.logger().Warn("not all that the command printed was passed on: nobody reads it")
+	}
 	var left plan.Problems
 	left.Add(stopped)
 	left.Add(closeErr)
@@ -233,6 +244,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	if len(left) > 0 && code == 0 { // something may be left or was cut short: that must not look like success
 		a.childCode = int(plan.CodeOwn)
 	}
+	left = append(left, a.leaked()...)
 	a.receipt.rewrite(receipt.Ended, a.childCode, left)
 	return nil
 }
@@ -310,7 +322,9 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 // told together.
 func (a *app) check(ctx context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Job, error) {
 	var ps plan.Problems
-	job, err := bootstrap.New(p, a.deps(p, t, private))
+	deps := a.deps(p, t, private)
+	a.learnFrom(p.Run, &deps)
+	job, err := bootstrap.New(p, deps)
 	ps.Add(err)
 	if a.keeps {
 		ps.Add(a.publish(ctx, p.Listen, len(ps) == 0))

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -104,7 +100,7 @@ func (a *app) values(ctx context.Context, p plan.Plan) ([]mask.Secret, error) {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	r := &reader{log: a.logger(), seen: map[string]bool{}}
+	r := &reader{log: a.logger()}
 	d := a.deps(p, nil, false)
 	d.Sink, d.Receipt, d.Commands = nil, nil, nil
 	d.Vault = func() (bootstrap.Vault, error) {
@@ -121,19 +117,23 @@ func (a *app) values(ctx context.Context, p plan.Plan) ([]mask.Secret, error) {
 		r.addMade(m)
 		m.Content.Wipe()
 	}
-	return r.values, err
+	return r.take(), err
 }
 
 // reader is a session that keeps the values of what was read through it.
 type reader struct {
 	bootstrap.Vault
+	known
 	log      *slog.Logger
 	examiner doctor.Examiner // nil: a local file stands in for Vault
 	read     readFunc
+	seen     seen
+}
 
-	mu     sync.Mutex // guards what follows
-	seen   map[string]bool
-	values []mask.Secret
+// seen remembers reads.
+type seen struct {
+	mu   sync.Mutex // guards keys
+	keys map[string]bool
 }
 
 type readFunc = func(ctx context.Context, r plan.Read, body map[string]secret.Value) (secret.Secret, error)
@@ -163,13 +163,13 @@ func (r *reader) survey(ctx context.Context, job *bootstrap.Job) (made []bootstr
 func (r *reader) Generation() readFunc {
 	return func(ctx context.Context, want plan.Read, body map[string]secret.Value) (secret.Secret, error) {
 		if why := doctor.Unsafe(ctx, r.examiner, want); why != "" {
-			if r.first(want) {
+			if r.seen.first(want) {
 				r.log.Warn("not looked for: it is not read", slog.String("secret", want.Path), slog.String("why", why))
 			}
 			return secret.Secret{}, &plan.Problem{Code: plan.CodeConfig, Origin: want.Origin, What: "secret " + want.Path, Why: why, Err: errUnread}
 		}
 		s, err := r.read(ctx, want, body)
-		if err == nil && want.Op == plan.OpRead && r.first(want) {
+		if err == nil && want.Op == plan.OpRead && r.seen.first(want) {
 			r.addFields(want.Path, s.Fields().Reveal())
 		}
 		return s, err
@@ -177,59 +177,15 @@ func (r *reader) Generation() readFunc {
 }
 
 // first reports whether a read is here for the first time.
-func (r *reader) first(want plan.Read) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	known := r.seen[want.Key()]
-	r.seen[want.Key()] = true
-	return !known
-}
-
-// addFields keeps every text in a secret, those inside of maps and lists too.
-func (r *reader) addFields(path string, fields map[string]any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		r.add(path+"#"+name, fields[name])
+func (s *seen) first(want plan.Read) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys[want.Key()] {
+		return false
 	}
-}
-
-func (r *reader) add(name string, value any) {
-	switch v := value.(type) {
-	case string:
-		if v != "" {
-			r.values = append(r.values, mask.Secret{Name: name, Value: []byte(v)})
-		}
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			r.add(name+"."+key, v[key])
-		}
-	case []any:
-		for i, one := range v {
-			r.add(name+"."+strconv.Itoa(i), one)
-		}
-	case json.Number, bool, nil: // a number is looked for where it is declared
+	if s.keys == nil {
+		s.keys = map[string]bool{}
 	}
-}
-
-// addMade keeps the value of a declaration where it is not that of a field as it
-// is: one that was decoded, a number, a default.
-func (r *reader) addMade(m bootstrap.Made) {
-	value := bytes.Clone(m.Content.Reveal())
-	same := func(have mask.Secret) bool { return bytes.Equal(bytes.TrimSpace(have.Value), bytes.TrimSpace(value)) }
-	if len(value) == 0 || slices.ContainsFunc(r.values, same) {
-		clear(value)
-		return
-	}
-	name := "variable " + m.Name
-	if m.Name == "" {
-		name = "file " + strconv.Quote(m.Path)
-	}
-	r.values = append(r.values, mask.Secret{Name: name, Value: value})
-}
-
-func wipeValues(values []mask.Secret) {
-	for _, v := range values {
-		clear(v.Value)
-	}
+	s.keys[want.Key()] = true
+	return true
 }

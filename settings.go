@@ -37,6 +37,9 @@ type Settings struct {
 	Exec            string `split_words:"true"`
 	Supervise       string `split_words:"true"`
 	KillTimeout     string `split_words:"true"`
+	Mask            string `split_words:"true"`
+	FailOnLeak      string `split_words:"true"`
+	Pty             string `split_words:"true"`
 	Janitor         string `split_words:"true"`
 	KeepCredentials string `split_words:"true"`
 	Pristine        string `split_words:"true"`
@@ -65,6 +68,7 @@ func (s *Settings) byOption() map[string]string {
 		"expires": s.Expires, "ci": s.CI, "ci-export": s.CIExport,
 		"receipt": s.Receipt, "log-level": s.LogLevel, "log-format": s.LogFormat,
 		"exec": s.Exec, "supervise": s.Supervise, "kill-timeout": s.KillTimeout, "janitor": s.Janitor,
+		"mask": s.Mask, "fail-on-leak": s.FailOnLeak, "pty": s.Pty,
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
 		"user": s.User, "no-new-privs": s.NoNewPrivs, "cap-drop": s.CapDrop,

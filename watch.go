@@ -72,7 +72,8 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held) er
 		case <-ctx.Done():
 		}
 	}()
-	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, a.hooks(p)}))
+	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
+	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, later}))
 }
 
 // checkActions refuses what a sidecar could not do: it has started no command.

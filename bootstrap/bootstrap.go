@@ -132,6 +132,10 @@ type Deps struct {
 	Resolve  func(plan.Handle) ([]byte, error) // for defaults
 	Keep     bool                              // Held.Keep will be called
 	Log      *slog.Logger
+
+	// Made is told of the outputs that are one value of a secret, before anybody
+	// can see one; nil when nobody wants to know. It must not keep the contents.
+	Made func([]Made)
 }
 
 // Announce is shown everything that is about to be delivered, before any of it is
@@ -314,6 +318,7 @@ func (j *Job) deliver(ctx context.Context, held *Held) error {
 		j.vault.Identify(ctx)
 	}
 	outputs := j.settle(g.outputs())
+	j.tellMade(outputs)
 	var files []output
 	held.Env, files = split(outputs)
 	for _, v := range held.Env {

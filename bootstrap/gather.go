@@ -174,6 +174,7 @@ func (j *Job) render(ctx context.Context, in render.Input, g *generation) ([]ren
 		}
 		ps.Add(err)
 		for i := range outs {
+			outs[i].value = it.isValue()
 			outs[i].alone = (it.isValue() || it.token || outs[i].name != "") && !outs[i].literal
 		}
 		lacking = append(lacking, lacks...)

@@ -34,6 +34,7 @@ type output struct {
 	origin  plan.Origin
 	extra   bool         // a template wrote it: the plan does not name it
 	literal bool         // it is only text of the declaration
+	value   bool         // it is the value of a field and nothing else
 	set     *plan.EnvSet // of a variable that came of one
 	alone   bool         // see Made
 }

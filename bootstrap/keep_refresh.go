@@ -247,6 +247,7 @@ func (k *keeper) notMade(now time.Time, r *round) {
 func (k *keeper) publish(ctx context.Context, now time.Time, next *generation) (switched bool, err error) {
 	j, before := k.job, k.held.generation
 	outputs := j.settle(next.outputs())
+	j.tellMade(outputs) // before anybody can print what is new
 	if err := j.checkTogether(outputs); err != nil {
 		next.wipe(before)
 		return false, err

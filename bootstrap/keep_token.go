@@ -120,6 +120,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		return
 	}
 	k.token.failures = 0
+	k.job.tellMade(nil) // the token is a secret too
 	k.tokenKnown(l, unknown)
 	for _, t := range k.things {
 		if t.leaseID != "" || t.failures > 0 {

@@ -28,11 +28,26 @@ func (j *Job) Survey(ctx context.Context) ([]Made, error) {
 			wipe(outputs)
 			continue
 		}
-		for _, out := range outputs {
+		made = append(made, values(outputs)...)
+	}
+	return made, condense(ps).Err()
+}
+
+// values gives the outputs that are one value of a secret.
+func values(outputs []output) (made []Made) {
+	for _, out := range outputs {
+		if out.value {
 			made = append(made, Made{Path: out.file.Path, Name: out.name, Content: out.content})
 		}
 	}
-	return made, condense(ps).Err()
+	return made
+}
+
+// tellMade tells whoever wants to know the values that are about to be delivered.
+func (j *Job) tellMade(outputs []output) {
+	if j.deps.Made != nil {
+		j.deps.Made(values(outputs))
+	}
 }
 
 // isValue reports whether each output is the value of a field and nothing else.

@@ -291,22 +291,38 @@ type program struct {
 	reaper *reaper
 	pid    int
 	ended  chan event // buffered
+	wires  *wiring
 }
 
 // start starts it from the calling thread, with null for its standard input.
 func (p *program) start(s Spec, null int) error {
-	return p.reaper.start(p.ended, func() (pid int, err error) {
-		p.pid, err = s.start(&syscall.ProcAttr{
-			Env:   s.Env,
-			Files: []uintptr{uintptr(null), 2, 2},
-			Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	wires := &wiring{files: []uintptr{uintptr(null), 2, 2}}
+	var err error
+	if s.Streams != nil {
+		err = s.pipe(wires, s.Streams.Stderr, toStderr, 1, 2)
+	}
+	if err == nil {
+		err = p.reaper.start(p.ended, func() (pid int, err error) {
+			p.pid, err = s.start(&syscall.ProcAttr{
+				Env:   s.Env,
+				Files: wires.files,
+				Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+			})
+			return p.pid, err
 		})
-		return p.pid, err
-	})
+	}
+	if err != nil {
+		wires.abandon()
+		return err
+	}
+	wires.start()
+	p.wires = wires
+	return nil
 }
 
 // wait waits for its end, and kills it when ctx ends.
 func (p *program) wait(ctx context.Context) (int, error) {
+	defer p.wires.end()
 	for done := ctx.Done(); ; {
 		select {
 		case ev := <-p.ended:

@@ -31,6 +31,7 @@ const (
 	envCore   = "PROCESS_TEST_CORE"  // set: the limit of core files stays as it is
 	envChild  = "PROCESS_TEST_CHILD" // of the wrapper: the words for its child
 	envLine   = "PROCESS_TEST_LINE"  // of the wrapper: a shell's command line instead
+	envPTY    = "PROCESS_TEST_PTY"   // of the wrapper: the child has a terminal of its own
 	envTell   = "PROCESS_TEST_TELL"  // of a child: write to file 3 when it has reported
 	envLong   = "PROCESS_TEST_LONG"  // run the long tests in full
 )
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 		"child": child, "wrapper": wrapper, "nohup": nohup, "shell": shell, "middle": middle, "leaf": leaf, "commander": commander,
 		"confined": confined, "allowed": allowed, "twice": twice, "reader": reader, "odd": odd, "guarded": guarded,
 		"regenerated": regenerated,
+	}
+	if os.Args[0] == "monitor" {
+		os.Exit(monitor())
 	}
 	if process.IsJanitor() {
 		os.Exit(cleaner())
@@ -82,6 +86,11 @@ func reporter() io.Writer {
 //	read             report ready and pid, then what the terminal says
 //	orphans N        make N orphans end, and report how many are left unreaped
 //	environ          report the environment
+//	chatter          start a process of its own session that writes to standard output for ever; end with 0
+//	talk             write to standard output for ever, and report broken when that fails
+//	fill N           fill standard output, report full and how much that was, then write up to N bytes
+//	say TEXT         write it to standard output
+//	terminal         report ready, which of the standard descriptors are terminals and the size, and again when that changes
 //	outputs          tell standard error what the standard descriptors are
 //	generation HOW   see generation
 func child(words []string) int {
@@ -109,6 +118,8 @@ func child(words []string) int {
 		out, _ := os.Readlink("/proc/self/fd/1")
 		both, _ := os.Readlink("/proc/self/fd/2")
 		_, _ = fmt.Fprintf(os.Stderr, "stdin %s, stdout is stderr %v\n", in, out == both)
+	case "chatter", "talk", "fill", "say", "terminal":
+		return write(words, out)
 	case "environ":
 		_, _ = fmt.Fprintln(out, strings.Join(os.Environ(), " "))
 	}
@@ -207,9 +218,16 @@ func wrapper([]string) int {
 		spec.Control = process.NewControl()
 		go restarter(spec.Control, spec.Env)
 	}
+	if os.Getenv(envPTY) != "" {
+		spec.Streams = &process.Streams{Terminal: fuse{process.FD(1)}, Stderr: process.FD(2), Monitor: []string{"monitor"}}
+		spec.KillTimeout = 300 * time.Millisecond
+	}
 	code, err := process.Supervise(spec, signals)
 	if err != nil {
 		return 99
+	}
+	if spec.Streams != nil && !spec.Streams.Wait(signals, nil) {
+		return 97
 	}
 	return code
 }

@@ -230,14 +230,14 @@ func (p Privileges) As(f func() error) error {
 // ownOutput gives the pipes among the standard descriptors to the user, or it
 // could not open /dev/stdout, which opens the pipe anew under its mode of 0600.
 // What is not a nameless pipe has an owner of its own and is left alone.
-func (p Privileges) ownOutput() {
+func (p Privileges) ownOutput(fds ...uintptr) {
 	if !p.changes() {
 		return
 	}
-	for fd := range 3 {
+	for _, fd := range fds {
 		var st unix.Statfs_t
-		if err := unix.Fstatfs(fd, &st); err == nil && uint32(st.Type) == unix.PIPEFS_MAGIC {
-			_ = unix.Fchown(fd, int(p.User.UID), -1) // without the right to, it stays as it is
+		if err := unix.Fstatfs(int(fd), &st); err == nil && uint32(st.Type) == unix.PIPEFS_MAGIC {
+			_ = unix.Fchown(int(fd), int(p.User.UID), -1) // without the right to, it stays as it is
 		}
 	}
 }

@@ -57,7 +57,12 @@ type Spec struct {
 	// Control, which may be nil, is what others act on the child with while it runs.
 	Control *Control
 
+	// Streams, which may be nil, take what the child writes.
+	Streams *Streams
+
 	Log *slog.Logger
+
+	kill <-chan struct{} // closed when the child's group is to be killed
 }
 
 // Supervise starts the child and returns its exit code when it has ended:
@@ -70,6 +75,8 @@ type Spec struct {
 // When we vanish the kernel sends the child a SIGTERM if there is a janitor that
 // will see to the rest, else a SIGKILL (PR_SET_PDEATHSIG, prctl(2)). A child that is
 // set-user-ID, or takes on another user by itself, loses that.
+//
+// With Streams, what the child wrote may not be passed on yet, see [Streams.Wait].
 func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	if s.Control == nil {
 		s.Control = NewControl()
@@ -88,7 +95,11 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 	defer c.release()
 	c.leave()
 	close(s.Control.started)
-	return c.watch(signals)
+	code, err := c.watch(signals)
+	if s.Streams != nil && !c.asked.IsZero() && s.KillTimeout > 0 {
+		s.Streams.until = c.asked.Add(s.KillTimeout)
+	}
+	return code, err
 }
 
 // start starts the child, from now on the one that is watched. It is called from the
@@ -100,34 +111,54 @@ func (c *child) start(env []string) error {
 		return err
 	}
 	defer s.unshare()
+	wires, err := s.wire()
+	if err != nil {
+		return err
+	}
+	if err = c.connect(s, wires); err != nil {
+		wires.abandon()
+	}
+	return err
+}
+
+// connect starts the child, or the monitor of its terminal, with its streams.
+func (c *child) connect(s Spec, wires *wiring) error {
+	starter, err := s.monitored(wires)
+	if err != nil {
+		return err
+	}
 	death := syscall.SIGKILL
-	if s.Janitor != nil {
+	if s.Janitor != nil || wires.screen != nil { // a monitor sees to the rest too
 		death = syscall.SIGTERM
 	}
 	g := group{fd: -1}
 	ended := make(chan struct{})
 	events := make(chan event)
-	lent := c.tty.foreground()
-	err := c.reaper.start(events, func() (pid int, err error) {
-		g.leader, err = s.fork(&syscall.ProcAttr{
-			Env:   s.Env,
-			Files: []uintptr{0, 1, 2},
-			Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: c.tty.fd, Pdeathsig: death, PidFD: &g.fd},
-		}, ended)
+	lent := wires.screen == nil && c.tty.foreground()
+	attr := &syscall.SysProcAttr{Setpgid: true, Foreground: lent, Ctty: c.tty.fd, Pdeathsig: death, PidFD: &g.fd}
+	if wires.screen != nil {
+		attr = wires.session(death, &g.fd)
+	}
+	err = c.reaper.start(events, func() (pid int, err error) {
+		g.leader, err = starter.fork(&syscall.ProcAttr{Env: s.Env, Files: wires.files, Sys: attr}, ended)
 		return g.leader, err
 	})
 	if err != nil {
 		return err
 	}
+	wires.start()
 	c.tty.lent = lent
-	c.group, c.events, c.ended = g, events, ended
+	c.group, c.events, c.ended, c.wires, c.screen = g, events, ended, wires, wires.screen
 	go c.reaper.reap(g.leader)
+	s.Janitor.entrust(g)
 	s.Janitor.entrust(g)
 	return nil
 }
 
 // release frees what belongs to a child that has ended; twice does no harm.
 func (c *child) release() {
+	c.wires.end()
+	c.wires, c.screen = nil, nil
 	c.group.close()
 	c.group.fd = -1
 	if c.ended != nil {
@@ -138,9 +169,10 @@ func (c *child) release() {
 
 // Command starts a program before there is a child, and returns its exit code when
 // it has ended, as Supervise does; while there is one, [Control.Command] is for that.
-// It is in a process group of its own, reads nothing, and writes to our standard
-// error whatever it says. When ctx ends the group is killed, and the error is the
-// cause of ctx; any other error is the one from starting, as an errno. What the program leaves running when it
+// It is in a process group of its own, reads nothing, and writes whatever it says to
+// our standard error, or to that of Streams, for which the caller waits. When ctx
+// ends the group is killed, and the error is the cause of ctx; any other error
+// is the one from starting, as an errno. What the program leaves running when it
 // ends by itself is left alone. When we vanish the kernel kills it.
 //
 // The program is started from the calling goroutine's thread, so it sees a mount
@@ -188,6 +220,8 @@ type child struct {
 	group  group
 	events <-chan event
 	ended  chan struct{} // closed when it has ended, for the thread that started it
+	wires  *wiring
+	screen *screen // the child's own terminal; nil: it has none
 
 	asked   time.Time        // when the first SIGTERM came
 	late    <-chan time.Time // the kill timeout since then, or since a restart began
@@ -216,6 +250,9 @@ func (c *child) watch(signals <-chan os.Signal) (int, error) {
 			c.spec.Log.Warn("the command did not end in time; its process group was killed",
 				slog.String("kill_timeout", c.spec.KillTimeout.String()))
 			c.late = nil
+		case <-c.spec.kill:
+			c.killGroup()
+			c.spec.kill = nil
 		case sig := <-signals:
 			if n, ok := sig.(syscall.Signal); ok && Forwarded(n) {
 				c.signal(n)
@@ -239,6 +276,10 @@ func (c *child) signal(n syscall.Signal) {
 		c.terminate()
 	case syscall.SIGCONT:
 		c.resume()
+	case syscall.SIGWINCH:
+		if !c.screen.resize() { // that tells the child
+			c.forward(n)
+		}
 	default:
 		c.forward(n)
 	}
@@ -290,6 +331,11 @@ func (c *child) forward(n syscall.Signal) {
 }
 
 func (c *child) killGroup() {
+	if c.screen != nil {
+		c.screen.kill()
+		_ = c.group.signal(syscall.SIGCONT) // should the monitor be stopped
+		return
+	}
 	_ = c.group.signal(syscall.SIGKILL)
 	_ = c.reaper.signal(c.group.leader, syscall.SIGKILL) // the child may have left its group
 }
@@ -301,6 +347,7 @@ func (c *child) stopWithChild() {
 	if os.Getpid() == 1 || !c.tty.ours() {
 		return
 	}
+	c.screen.leave()
 	c.tty.takeBack()
 	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 }
@@ -308,7 +355,11 @@ func (c *child) stopWithChild() {
 // resume continues the child, in the foreground if that is where we are: a
 // shell's bg continues us without it, a later fg comes as one more SIGCONT.
 func (c *child) resume() {
-	c.tty.lend(c.group.leader)
+	if c.screen != nil {
+		c.screen.enter()
+	} else {
+		c.tty.lend(c.group.leader)
+	}
 	c.forward(syscall.SIGCONT)
 }
 
@@ -346,53 +397,4 @@ func Notify(c chan<- os.Signal, which ...os.Signal) {
 			signal.Notify(c, s)
 		}
 	}
-}
-
-// Find gives the path of an executable for name, as execvp(3) looks for it:
-// name itself when it has a slash, else the first match in the folders of
-// path, a colon-separated list. The error is fs.ErrNotExist, or the errno that
-// tells why what was found cannot be executed.
-func Find(name, path string) (string, error) {
-	if name == "" {
-		return "", syscall.ENOENT
-	}
-	if containsSlash(name) {
-		return name, executable(name)
-	}
-	var denied error
-	for _, dir := range splitPath(path) {
-		candidate := dir + "/" + name
-		err := executable(candidate)
-		if err == nil {
-			return candidate, nil
-		}
-		if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR) && denied == nil {
-			denied = err
-		}
-	}
-	if denied != nil {
-		return "", denied
-	}
-	return "", syscall.ENOENT
-}
-
-// MayEnter tells whether what is in a folder can be reached by its name.
-func MayEnter(dir string) error {
-	return unix.Faccessat(unix.AT_FDCWD, dir, unix.X_OK, unix.AT_EACCESS)
-}
-
-// executable tells whether we may execute the file: access(2) with the
-// effective ids, and not a directory.
-func executable(path string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return err
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return syscall.EISDIR
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return syscall.EACCES
-	}
-	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 }

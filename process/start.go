@@ -24,7 +24,7 @@ func (s Spec) start(attr *syscall.ProcAttr) (pid int, err error) {
 // parent-death signal would come when it ends (PR_SET_PDEATHSIG in prctl(2)).
 func (s Spec) fork(attr *syscall.ProcAttr, ended <-chan struct{}) (pid int, err error) {
 	p := s.Privileges
-	p.ownOutput()
+	p.ownOutput(attr.Files...)
 	attr.Sys.Credential = p.credential()
 	if !p.confines() {
 		return s.start(attr)
@@ -61,7 +61,7 @@ func Replace(s Spec) error {
 	if err := s.share(); err != nil {
 		return err
 	}
-	s.Privileges.ownOutput()
+	s.Privileges.ownOutput(0, 1, 2)
 	become := func() error {
 		if err := s.Privileges.confine(); err != nil {
 			return err

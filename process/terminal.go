@@ -2,7 +2,6 @@ package process
 
 import (
 	"runtime"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -65,16 +64,21 @@ func (t *terminal) takeBack() {
 // the terminal away from the background would stop us. Its disposition stays
 // as it is, for os/signal has only one for the whole program.
 func (t *terminal) give(group int) bool {
+	return withoutTTOU(func() error { return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) }) == nil
+}
+
+// withoutTTOU calls f while SIGTTOU is blocked on its thread.
+func withoutTTOU(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var block, before unix.Sigset_t
 	block.Val[0] = 1 << (syscall.SIGTTOU - 1) // in the first word, also where that has 32 bits
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {
-		return false
+		return err
 	}
-	err := unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group)
+	err := f()
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-	return err == nil
+	return err
 }
 
 // close takes the terminal back when the child has ended.
@@ -88,20 +92,4 @@ func (t *terminal) drop() {
 		_ = unix.Close(t.fd)
 	}
 	t.fd, t.opened = -1, false
-}
-
-func containsSlash(s string) bool { return strings.Contains(s, "/") }
-
-// splitPath splits a PATH; an empty element is the working folder (POSIX).
-func splitPath(path string) []string {
-	if path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
-	dirs := strings.Split(path, ":")
-	for i, d := range dirs {
-		if d == "" {
-			dirs[i] = "."
-		}
-	}
-	return dirs
 }

@@ -26,6 +26,10 @@ func shell(words []string) int {
 		return 99
 	}
 	stdin, front := uintptr(0), true
+	env := environ("wrapper", os.Getenv(envReport), envChild+"="+os.Getenv(envChild))
+	if len(words) > 0 && words[0] == "pty" {
+		words, env = words[1:], append(env, envPTY+"=1")
+	}
 	if len(words) > 0 && words[0] == "background" {
 		front = false
 	} else if len(words) > 0 {
@@ -34,7 +38,7 @@ func shell(words []string) int {
 		}
 	}
 	job, err := syscall.ForkExec("/proc/self/exe", []string{"wrapper"}, &syscall.ProcAttr{
-		Env:   environ("wrapper", os.Getenv(envReport), envChild+"="+os.Getenv(envChild)),
+		Env:   env,
 		Files: []uintptr{stdin, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: front, Ctty: tty},
 	})
@@ -82,6 +86,8 @@ func shell(words []string) int {
 			_ = syscall.Kill(job, syscall.SIGPIPE) // see restarter
 		case "term":
 			_ = syscall.Kill(job, syscall.SIGTERM)
+		case "kill":
+			_ = syscall.Kill(job, syscall.SIGKILL)
 		}
 	}
 	<-ended

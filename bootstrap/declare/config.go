@@ -331,11 +331,19 @@ func (d *decoder) run(v value) {
 		"dangerous_env":    d.boolean(&r.DangerousEnv),
 		"user":             d.user,
 		"on_change":        d.later,
-		"mask":             d.later,
-		"fail_on_leak":     d.later,
-		"pty":              d.later,
-		"no_new_privs":     d.boolean(&r.NoNewPrivs),
-		"cap_drop":         d.capDrop,
+		"mask": func(v value) {
+			if m, ok := oneOf(d, v, plan.SwitchNames(), plan.ParseMask); ok {
+				r.Mask = plan.Set(m, d.origin(v))
+			}
+		},
+		"fail_on_leak": d.boolean(&r.FailOnLeak),
+		"pty": func(v value) {
+			if p, ok := oneOf(d, v, plan.SwitchNames(), plan.ParsePTY); ok {
+				r.PTY = plan.Set(p, d.origin(v))
+			}
+		},
+		"no_new_privs": d.boolean(&r.NoNewPrivs),
+		"cap_drop":     d.capDrop,
 	})
 }
 

@@ -262,19 +262,9 @@ func (c *configWriter) run(r *plan.Run) *mapping {
 	set(m, "user", r.User, asText)
 	set(m, "no_new_privs", r.NoNewPrivs, asFlag)
 	set(m, "cap_drop", r.CapDrop, asTexts)
-	for _, later := range []struct {
-		key  string
-		set  bool
-		from plan.Origin
-	}{
-		{"mask", r.Mask.IsSet, r.Mask.Origin},
-		{"fail_on_leak", r.FailOnLeak.IsSet, r.FailOnLeak.Origin},
-		{"pty", r.PTY.IsSet, r.PTY.Origin},
-	} {
-		if later.set {
-			c.fail(later.from, "run."+later.key, "it is not supported by this version", "leave it out")
-		}
-	}
+	set(m, "mask", r.Mask, asWord)
+	set(m, "fail_on_leak", r.FailOnLeak, asFlag)
+	set(m, "pty", r.PTY, asWord)
 	return m
 }
 

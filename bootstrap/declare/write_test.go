@@ -192,8 +192,7 @@ func TestWriteRefuses(t *testing.T) {
 		`configuration key "nonce": our configuration cannot say this: the key is unknown`: {
 			Login: plan.Login{Params: map[string]plan.Setting[string]{"nonce": plan.Set("x", at)}},
 		},
-		`run.mask: it is not supported by this version`: {Run: plan.Run{Mask: plan.Set(plan.MaskOn, at)}},
-		`file "a": its template is empty`:               {Files: []plan.File{{Path: "a", Source: plan.Source{Template: &plan.Template{}}, Origin: at}}},
+		`file "a": its template is empty`: {Files: []plan.File{{Path: "a", Source: plan.Source{Template: &plan.Template{}}, Origin: at}}},
 		`configuration key "path": our configuration cannot say this: the path has an empty, . or .. element`: {
 			Files: []plan.File{{Path: "a", Source: plan.Source{Ref: &plan.Ref{Read: plan.Read{Path: "s/../a"}}}, Origin: at}},
 		},

@@ -27,6 +27,7 @@ func (p *Plan) Check() error {
 	c.sets()
 	c.folders()
 	c.env()
+	c.run()
 	return c.problems.Err()
 }
 

@@ -174,11 +174,26 @@ func (d Duplicate) String() string { return nth(int(d), DuplicateNames()...) }
 // String gives the name of the mode.
 func (m RunMode) String() string { return nth(int(m), RunModeNames()...) }
 
-// String gives auto, on or off.
-func (m Mask) String() string { return nth(int(m), "auto", "on", "off") }
+// SwitchNames lists the names that ParseMask and ParsePTY know.
+func SwitchNames() []string { return []string{"auto", "on", "off"} }
+
+// ParseMask reads auto, on or off.
+func ParseMask(s string) (Mask, bool) {
+	i, ok := position(s, SwitchNames())
+	return Mask(i), ok
+}
+
+// ParsePTY reads auto, on or off.
+func ParsePTY(s string) (PTY, bool) {
+	i, ok := position(s, SwitchNames())
+	return PTY(i), ok
+}
 
 // String gives auto, on or off.
-func (p PTY) String() string { return nth(int(p), "auto", "on", "off") }
+func (m Mask) String() string { return nth(int(m), SwitchNames()...) }
+
+// String gives auto, on or off.
+func (p PTY) String() string { return nth(int(p), SwitchNames()...) }
 
 // String gives the action as it is written in a configuration file, with the
 // program of an exec action alone: its arguments may hold a secret.
