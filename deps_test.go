@@ -20,10 +20,13 @@ var importRules = []struct {
 	{"bootstrap/secret", nil, true, "the type that guards secrets must be small enough to read whole"},
 	{"bootstrap/receipt", nil, true, "a receipt is data: whoever reads it must not need us"},
 	{"bootstrap/identity", []string{"bootstrap/plan", "bootstrap/secret"}, false, "what a platform says of us is no business of Vault's"},
-	{"bootstrap/declare", []string{"bootstrap/plan"}, false, "a front translates; it must not be able to touch a secret or the network"},
-	{"render", []string{"bootstrap/plan", "bootstrap/secret"}, false, "rendering is pure"},
+	{"bootstrap/yamldoc", nil, false, "a reader of a format knows nothing of what is written in it"},
+	{"bootstrap/declare", []string{"bootstrap/plan", "bootstrap/yamldoc"}, false, "a front translates; it must not be able to touch a secret or the network"},
+	{"render", []string{"bootstrap/plan", "bootstrap/secret", "bootstrap/yamldoc"}, false, "rendering is pure"},
 	{"volume", []string{"bootstrap/plan", "bootstrap/receipt", "bootstrap/secret"}, false, "the sink knows nothing of Vault"},
-	{"bootstrap/vault", []string{"bootstrap/identity", "bootstrap/plan", "bootstrap/receipt", "bootstrap/secret"}, false, "the client knows nothing of files"},
+	{"bootstrap/vault", []string{
+		"bootstrap/identity", "bootstrap/plan", "bootstrap/receipt", "bootstrap/secret", "bootstrap/yamldoc",
+	}, false, "the client knows nothing of files"},
 	{"process", nil, false, "supervision must not know what a secret is"},
 	{"process/mask", nil, true, "it is given names and bytes: whoever reads it sees that no secret has another way out"},
 	{"bootstrap", []string{
@@ -73,6 +76,7 @@ var deniedImports = []struct {
 	{"net/http", []string{"bootstrap/vault", "bootstrap/identity", "."}, "nothing else talks to the network; main gives the platform's proxy"},
 	{"os/exec", nil, "one owner of wait: os/exec would reap beside it"},
 	{"github.com/kelseyhightower/envconfig", []string{"."}, "only main reads the environment"},
+	{"github.com/goccy/go-yaml", nil, "it costs 730 KiB, and go.yaml.in/yaml/v3, which is here anyway, has places too"},
 	{"k8s.io/", nil, "Kubernetes types cost megabytes; manifests are read as data"},
 }
 
