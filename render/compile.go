@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"text/template"
 	"text/template/parse"
 	"time"
+
+	"github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
@@ -29,6 +30,7 @@ type Program struct {
 	writes  []plan.Read     // for those who want to know; their arguments are left out
 	open    bool            // some path is computed
 	whole   bool            // see plan.MissingWhole
+	exact   bool            // a key that a map lacks is an error where it is named
 	calls   map[string]bool // the functions that occur, by name
 	now     func() time.Time
 }
@@ -86,7 +88,8 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 		return nil, err
 	}
 	p.text = template.New(root).Funcs(hooks(nil))
-	if t.Missing == plan.MissingError || p.dialect.named {
+	p.exact = t.Missing == plan.MissingError || p.dialect.named
+	if p.exact {
 		p.text.Option("missingkey=error")
 	}
 	for name, tree := range trees {

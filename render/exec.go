@@ -10,7 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"text/template"
+
+	"github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/secret"
@@ -98,11 +99,12 @@ func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run,
 // hooks are the functions that the compiler put into the tree.
 func hooks(r *run) template.FuncMap {
 	return template.FuncMap{
-		hookCall:  func(id int, args ...any) (any, error) { return r.call(id, args) },
-		hookEmit:  func(id int, v any) (string, error) { return r.emit(id, v) },
-		hookRange: func(id int, v any) (any, error) { return r.iterate(id, v) },
-		hookEnter: func() (string, error) { return r.enter() },
-		hookLeave: func() string { r.depth--; return "" },
+		hookCall:   func(id int, args ...any) (any, error) { return r.call(id, args) },
+		hookMember: func(id int, v any, name string, args ...any) (any, error) { return r.member(id, v, name, args) },
+		hookEmit:   func(id int, v any) (string, error) { return r.emit(id, v) },
+		hookRange:  func(id int, v any) (any, error) { return r.iterate(id, v) },
+		hookEnter:  func() (string, error) { return r.enter() },
+		hookLeave:  func() string { r.depth--; return "" },
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/secretboot/secretboot/bootstrap/yamldoc"
 )
 
 // encodingFunctions change the form of a value: base64, JSON, YAML, hashes.
@@ -121,22 +121,42 @@ func parseYAML(r *run, s string) (any, error) {
 	if nestedYAML(s) {
 		return nil, tooMuch("the YAML text is nested more than 200 levels deep")
 	}
-	file, err := parser.ParseBytes([]byte(s), 0)
+	docs, err := yamldoc.Parse([]byte(s))
 	if err != nil {
 		return nil, badData("the value is not YAML", "")
 	}
-	count := &aliases{}
-	for _, doc := range file.Docs {
-		ast.Walk(count, doc)
+	if len(docs) == 0 {
+		return nil, nil
 	}
-	if count.n > maxAliases {
+	if simplify(docs[0]) > maxAliases {
 		return nil, tooMuch("the YAML text has more than 16 aliases")
 	}
 	var v any
-	if err := yaml.Unmarshal([]byte(s), &v); err != nil {
+	if err := docs[0].Decode(&v); err != nil {
 		return nil, badData("the value is not YAML", "")
 	}
 	return v, r.inspect(v, 0)
+}
+
+// simplify makes text of keys, as JSON has them, and of what would not come back
+// as it was written: dates, 08, 1e3, more digits than 64 bits hold. It counts the
+// aliases.
+func simplify(n *yaml.Node) (aliases int) {
+	if n.Kind == yaml.AliasNode {
+		return 1
+	}
+	for i, child := range n.Content {
+		aliases += simplify(child)
+		if child.Kind != yaml.ScalarNode {
+			continue
+		}
+		tag := child.ShortTag()
+		isKey := n.Kind == yaml.MappingNode && i%2 == 0 && tag != "!!merge"
+		if isKey || tag == "!!timestamp" || tag == "!!float" && !strings.Contains(child.Value, ".") {
+			child.Tag = "!!str"
+		}
+	}
+	return aliases
 }
 
 // nestedYAML reports whether a text may be nested deeper than the parser, which
@@ -168,14 +188,4 @@ func nestedYAML(s string) bool {
 		depth = max(depth, 0)
 	}
 	return false
-}
-
-type aliases struct{ n int }
-
-// Visit counts the aliases (ast.Visitor).
-func (a *aliases) Visit(n ast.Node) ast.Visitor {
-	if n.Type() == ast.AliasType {
-		a.n++
-	}
-	return a
 }

@@ -8,19 +8,23 @@ import (
 	"strings"
 )
 
-// certificate is what the function pkiCert gives: PEM texts, each with a newline
-// at its end. One that the answer does not have is missing.
+// certificate is what the function pkiCert gives. Data has the same again, so
+// that .Data.Cert means .Cert.
 type certificate struct {
+	pemTexts
+	Data *pemTexts `json:"-"`
+}
+
+// pemTexts are PEM texts, each with a newline at its end. One that the answer
+// does not have is missing.
+type pemTexts struct {
 	Cert, Key, CA any
 	CAChain       []string // CA and the authorities above it
 }
 
-func (*certificate) name() (string, string) {
+func (*pemTexts) name() (string, string) {
 	return "a certificate with its key", "name a member of it: .Cert, .Key, .CA or .CAChain"
 }
-
-// Data is the certificate itself, so that .Data.Cert means .Cert.
-func (c *certificate) Data() *certificate { return c }
 
 // pkiCert has a certificate issued: the arguments are those of a write with the
 // function secret, and equal ones give the same certificate everywhere. Unlike
@@ -33,7 +37,7 @@ func pkiCert(r *run, args ...string) (any, error) {
 	if a == nil || err != nil {
 		return nil, err
 	}
-	c := &certificate{CAChain: []string{}}
+	c := &pemTexts{CAChain: []string{}}
 	// The order makes issuing_ca the CA, whatever stands in the chain. What
 	// Vault calls certificate may be a bundle of all of them.
 	names := slices.Concat([]string{"certificate", "private_key", "issuing_ca", "ca_chain"}, slices.Sorted(maps.Keys(a.Data)))
@@ -45,11 +49,11 @@ func pkiCert(r *run, args ...string) (any, error) {
 	if c.Cert == nil && c.Key == nil && c.CA == nil {
 		return nil, missing("the answer has no certificate in PEM form", "leave format out, or set it to pem")
 	}
-	return c, r.spend(1 + len(c.CAChain))
+	return &certificate{*c, c}, r.spend(1 + len(c.CAChain))
 }
 
 // add sorts the PEM blocks of a text, or of the texts of a list.
-func (c *certificate) add(v any) error {
+func (c *pemTexts) add(v any) error {
 	switch v := v.(type) {
 	case []any:
 		for _, elem := range v {
@@ -72,7 +76,7 @@ func (c *certificate) add(v any) error {
 	return nil
 }
 
-func (c *certificate) block(b *pem.Block) error {
+func (c *pemTexts) block(b *pem.Block) error {
 	text := string(pem.EncodeToMemory(b))
 	if strings.HasSuffix(b.Type, "PRIVATE KEY") {
 		if c.Key == nil {

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"text/template"
+
+	"github.com/DataDog/datadog-agent/pkg/template/text"
 )
 
 // standardFunctions are text/template's own, made strict: theirs print missing

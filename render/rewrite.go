@@ -13,11 +13,12 @@ import (
 
 // The names of the hooks that the compiler puts into the tree. See run.hooks.
 const (
-	hookCall  = "_call"  // in place of every function but and, or, not
-	hookEmit  = "_emit"  // at the end of every pipeline that is printed
-	hookRange = "_range" // at the end of every pipeline that range iterates over
-	hookEnter = "_enter" // at the start of every defined template
-	hookLeave = "_leave" // at the end of it
+	hookCall   = "_call"   // in place of every function but and, or, not
+	hookMember = "_member" // in place of a name that may be a method's
+	hookEmit   = "_emit"   // at the end of every pipeline that is printed
+	hookRange  = "_range"  // at the end of every pipeline that range iterates over
+	hookEnter  = "_enter"  // at the start of every defined template
+	hookLeave  = "_leave"  // at the end of it
 )
 
 // compiler walks the trees once: it checks what can be checked without data,
@@ -29,6 +30,7 @@ type compiler struct {
 	trees    map[string]*parse.Tree
 	tree     *parse.Tree // the one being walked
 	seen     map[string]bool
+	methods  map[string]bool    // the names of methods, once a name was met
 	tested   *parse.CommandNode // its result decides between a branch and its else
 	problems plan.Problems
 }
@@ -103,11 +105,12 @@ func (c *compiler) command(cmd *parse.CommandNode, piped bool) {
 	id, isCall := cmd.Args[0].(*parse.IdentifierNode)
 	s := site{expr: cmd.String(), orElse: cmd == c.tested}
 	for i, arg := range cmd.Args {
-		if i > 0 || !isCall {
+		if i > 0 {
 			cmd.Args[i] = c.operand(arg)
 		}
 	}
 	if !isCall {
+		cmd.Args = slices.Concat(c.value(cmd.Args[0]), cmd.Args[1:])
 		return
 	}
 	n := len(cmd.Args) - 1
@@ -142,23 +145,35 @@ func (c *compiler) undefined(n parse.Node, name string) {
 	c.problem(n, fmt.Sprintf("no template %q is defined", name), suggest(name, slices.Collect(maps.Keys(c.trees))))
 }
 
-// operand rewrites an argument. A function that is an argument without
-// parentheses becomes a pipeline of its own, so that it can have a hook.
+// operand rewrites an argument. What becomes a call, as a function that is an
+// argument without parentheses does, is put into a pipeline of its own.
 func (c *compiler) operand(n parse.Node) parse.Node {
+	if id, ok := n.(*parse.IdentifierNode); ok {
+		p := pipeline([]parse.Node{id}, id.Pos)
+		c.command(p.Cmds[0], false)
+		return p
+	}
+	args := c.value(n)
+	if len(args) == 1 {
+		return args[0]
+	}
+	return pipeline(args, n.Position())
+}
+
+// value rewrites what stands in the place of a function: as it is, or as a call.
+func (c *compiler) value(n parse.Node) []parse.Node {
 	switch n := n.(type) {
 	case *parse.PipeNode:
 		c.pipe(n)
 	case *parse.ChainNode:
 		c.expr(n)
 		n.Node = c.operand(n.Node)
+		return c.members(n)
 	case *parse.FieldNode, *parse.VariableNode:
 		c.expr(n)
-	case *parse.IdentifierNode:
-		cmd := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{n}}
-		c.command(cmd, false)
-		return &parse.PipeNode{NodeType: parse.NodePipe, Pos: n.Pos, Cmds: []*parse.CommandNode{cmd}}
+		return c.members(n)
 	}
-	return n
+	return []parse.Node{n}
 }
 
 // site notes a place and gives its number.

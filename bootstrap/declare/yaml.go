@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,19 +9,15 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/yamldoc"
 )
 
-// The bounds of a file. The parser's time grows with the square of the tokens
-// (20000 take it 0.1 s), and it recurses once per level.
+// The bounds of a file.
 const (
-	maxTokens = 20_000
+	maxTokens = 20_000 // of the words and signs of HCL
 	maxNodes  = 20_000 // aliases counted with all that they stand for
 	maxDepth  = 32
 )
@@ -59,12 +56,7 @@ type pair struct {
 // pos is a place in the file, both from 1; the column counts characters.
 type pos struct{ line, col int }
 
-func posOf(t *token.Token) pos {
-	if t == nil || t.Position == nil {
-		return pos{1, 1}
-	}
-	return pos{max(t.Position.Line, 1), max(t.Position.Column, 1)}
-}
+func posOf(n *yaml.Node) pos { return pos{max(n.Line, 1), max(n.Column, 1)} }
 
 // child gives the value of a key, or nil. KEY[N] is an item of a list.
 func (n *node) child(key string) *node {
@@ -111,8 +103,9 @@ func (n *node) below(path string) *node {
 type yamlReader struct {
 	file     string
 	problems plan.Problems
-	anchors  map[string]*node
-	broken   bool // what was built is not what the file says
+	built    map[*yaml.Node]*node // what has an anchor, once it is complete
+	broken   bool                 // what was built is not what the file says
+	over     bool                 // it is out of bounds
 }
 
 // fail adds a problem after which the values are not worth a look.
@@ -130,50 +123,38 @@ func (r *yamlReader) note(at pos, why, fix string) {
 }
 
 // readYAML gives the one document of a file; nil when it is empty or broken. A
-// key that is there twice is a problem, but the rest can be judged. The parser's
-// own messages show the lines around an error, and so perhaps a secret: only
-// their places are taken.
+// key that is there twice is a problem, but the rest can be judged.
 func readYAML(file string, src []byte) (*node, plan.Problems) {
-	r := &yamlReader{file: file, anchors: map[string]*node{}}
-	src = []byte(strings.TrimPrefix(string(src), "\ufeff"))
+	r := &yamlReader{file: file, built: map[*yaml.Node]*node{}}
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	if at, ok := firstBadByte(src); ok {
-		r.fail(at, "there is a byte here that is no text in UTF-8 or a control character", "")
+		r.fail(at, "there is a byte here that is no text in UTF-8, a control character or a line break of YAML 1.1 only", "")
 		return nil, r.problems
 	}
-	tokens := lexer.Tokenize(string(src))
-	if !r.withinBounds(tokens) {
-		return nil, r.problems
-	}
-	// Duplicate keys are looked for here and not in the parser, which stops at the first.
-	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		r.syntax(err)
-		return nil, r.problems
-	}
-	var root *node
-	for _, doc := range f.Docs {
-		switch {
-		case doc.Body == nil:
-		case root != nil:
-			r.fail(r.build(doc.Body).pos, "a second document starts here", "keep one document in the file")
-		default:
-			root = r.build(doc.Body)
+	docs, err := yamldoc.Parse(src)
+	var syntax *yamldoc.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		r.fail(pos{syntax.Line, syntax.Col}, syntax.Why, syntax.Fix)
+	case len(docs) > 1:
+		r.fail(posOf(docs[1]), "a second document starts here", "keep one document in the file")
+	case len(docs) == 1:
+		if root := r.build(docs[0], 1); !r.broken {
+			return root, r.problems
 		}
 	}
-	if r.broken {
-		return nil, r.problems
-	}
-	return root, r.problems
+	return nil, r.problems
 }
 
-// firstBadByte finds what YAML 1.2 (5.1 Character Set) does not allow and the
-// parser lets through.
+// firstBadByte finds what YAML 1.2 (5.1 Character Set, 5.4 Line Break Characters)
+// does not allow, or not as the parser takes it.
 func firstBadByte(src []byte) (pos, bool) {
 	at := pos{1, 1}
 	for len(src) > 0 {
 		c, n := utf8.DecodeRune(src)
 		switch {
-		case c == utf8.RuneError && n == 1, c < 0x20 && c != '\n' && c != '\r' && c != '\t', c == 0x7f:
+		case c == utf8.RuneError && n == 1, c < 0x20 && c != '\n' && c != '\r' && c != '\t',
+			c >= 0x7f && c < 0xa0, c == 0x2028, c == 0x2029:
 			return at, true
 		case c == '\n':
 			at = pos{at.line + 1, 1}
@@ -185,122 +166,67 @@ func firstBadByte(src []byte) (pos, bool) {
 	return pos{}, false
 }
 
-// withinBounds refuses what would cost the parser too much time or stack: an
-// overflown stack cannot be recovered from.
-func (r *yamlReader) withinBounds(tokens token.Tokens) bool {
-	if len(tokens) > maxTokens {
-		r.fail(posOf(tokens[maxTokens]), fmt.Sprintf("the file has more than %d words and signs", maxTokens), "split it")
-		return false
-	}
-	depth, inLine, line := 0, 0, 0
-	for _, t := range tokens {
-		if p := posOf(t); p.line != line {
-			line, inLine = p.line, 0
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
-			inLine++
-		}
-		if depth > maxDepth || inLine > maxDepth {
-			r.fail(posOf(t), "it is nested too deeply", "")
-			return false
-		}
-	}
-	return true
-}
-
-func (r *yamlReader) syntax(err error) {
-	var yamlErr yaml.Error
-	if !errors.As(err, &yamlErr) {
-		r.fail(pos{1, 1}, "it is not valid YAML", "")
-		return
-	}
-	why, fix := explainSyntax(yamlErr.GetMessage())
-	r.fail(posOf(yamlErr.GetToken()), why, fix)
-}
-
-// explainSyntax says in our own words what the parser means: its own may
-// repeat parts of the file.
-func explainSyntax(message string) (why, fix string) {
-	for _, known := range [][3]string{
-		{"tab character", "there is a tab where YAML wants spaces", "indent with spaces"},
-		{"could not find end character", "a quoted text does not end", "close the quote"},
-		{"mapping value is not allowed", "there is a second \": \" in one line", "put the text in quotes"},
-		{"end token", "a bracket or brace is not closed", ""},
-		{"must be specified", "a bracket or brace is not closed, or a comma is missing", ""},
-		{"non-map value", "there is a line without a key", "check the indentation"},
-	} {
-		if strings.Contains(message, known[0]) {
-			return "it is not valid YAML: " + known[1], known[2]
-		}
-	}
-	return "it is not valid YAML", "check quotes and indentation around this place"
-}
-
-// build makes a node of a syntax tree. A nil tree is a null.
-func (r *yamlReader) build(n ast.Node) *node {
-	switch n := n.(type) {
-	case nil:
-		return &node{size: 1, depth: 1, pos: pos{1, 1}}
-	case *ast.MappingNode:
-		return r.buildMap(n.Values, posOf(n.GetToken()))
-	case *ast.MappingValueNode:
-		return r.buildMap([]*ast.MappingValueNode{n}, posOf(n.GetToken()))
-	case *ast.SequenceNode:
-		return r.buildList(n)
-	case *ast.AnchorNode:
-		built := r.build(n.Value)
-		r.anchors[nameOf(n.Name)] = built
+// build makes a node of what is in so many levels.
+func (r *yamlReader) build(n *yaml.Node, depth int) *node {
+	built := scalar(kindNull, n)
+	switch {
+	case depth > maxDepth:
+		r.tooMuch(posOf(n), "it is nested too deeply")
 		return built
-	case *ast.AliasNode:
+	case n.Kind == yaml.AliasNode:
 		return r.alias(n)
-	case *ast.LiteralNode:
-		return scalar(kindString, n.Value.Value, n)
-	case *ast.StringNode:
-		return scalar(kindString, n.Value, n)
-	case *ast.IntegerNode:
-		return scalar(kindInt, n.Token.Value, n)
-	case *ast.BoolNode:
-		return scalar(kindBool, n.Token.Value, n)
-	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return scalar(kindFloat, n.GetToken().Value, n)
-	case *ast.NullNode:
-		return scalar(kindNull, "", n)
+	case n.Style&yaml.TaggedStyle != 0:
+		r.fail(posOf(n), "this kind of YAML value is not used here", "write plain text, lists and maps without tags")
+	case n.Kind == yaml.MappingNode:
+		built = r.buildMap(n, depth)
+	case n.Kind == yaml.SequenceNode:
+		built = r.buildList(n, depth)
+	default:
+		built = scalar(kindOf(n), n)
 	}
-	r.fail(posOf(n.GetToken()), "this kind of YAML value is not used here", "write plain text, lists and maps without tags")
-	return scalar(kindNull, "", n)
+	if n.Anchor != "" {
+		r.built[n] = built
+	}
+	return built
 }
 
-func scalar(k kind, text string, n ast.Node) *node {
-	return &node{kind: k, text: text, pos: posOf(n.GetToken()), size: 1, depth: 1}
+// kindOf tells what a scalar without a tag is. A date is text to us.
+func kindOf(n *yaml.Node) kind {
+	switch n.ShortTag() {
+	case "!!null":
+		return kindNull
+	case "!!bool":
+		return kindBool
+	case "!!int":
+		return kindInt
+	case "!!float":
+		return kindFloat
+	}
+	return kindString
 }
 
-// nameOf gives the name of an anchor or alias.
-func nameOf(n ast.Node) string {
-	if n == nil || n.GetToken() == nil {
-		return ""
+func scalar(k kind, n *yaml.Node) *node {
+	s := &node{kind: k, pos: posOf(n), size: 1, depth: 1}
+	if k != kindNull {
+		s.text = n.Value
 	}
-	return n.GetToken().Value
+	return s
 }
 
 // alias gives what was anchored. An anchor is known only once its value is
 // complete, so no node can hold itself.
-func (r *yamlReader) alias(n *ast.AliasNode) *node {
-	if built, ok := r.anchors[nameOf(n.Value)]; ok {
+func (r *yamlReader) alias(n *yaml.Node) *node {
+	if built, ok := r.built[n.Alias]; ok {
 		return built
 	}
-	r.fail(posOf(n.GetToken()), "the alias has no anchor before it", "")
-	return scalar(kindNull, "", n)
+	r.fail(posOf(n), "the alias has no anchor before it", "")
+	return scalar(kindNull, n)
 }
 
-func (r *yamlReader) buildList(n *ast.SequenceNode) *node {
-	list := &node{kind: kindList, pos: posOf(n.GetToken()), size: 1, depth: 1}
-	for _, item := range n.Values {
-		built := r.build(item)
+func (r *yamlReader) buildList(n *yaml.Node, depth int) *node {
+	list := &node{kind: kindList, pos: posOf(n), size: 1, depth: 1}
+	for _, item := range n.Content {
+		built := r.build(item, depth+1)
 		if !r.grow(list, built, built.pos) {
 			break
 		}
@@ -309,44 +235,31 @@ func (r *yamlReader) buildList(n *ast.SequenceNode) *node {
 	return list
 }
 
-func (r *yamlReader) buildMap(values []*ast.MappingValueNode, at pos) *node {
-	m := &node{kind: kindMap, pos: at, size: 1, depth: 1}
-	if len(values) > 0 {
-		m.pos = posOf(values[0].Key.GetToken())
+func (r *yamlReader) buildMap(n *yaml.Node, depth int) *node {
+	m := &node{kind: kindMap, pos: posOf(n), size: 1, depth: 1}
+	if len(n.Content) > 0 {
+		m.pos = posOf(n.Content[0])
 	}
 	var merged []*node
-	for _, v := range values {
-		built, keyPos := r.build(v.Value), posOf(v.Key.GetToken())
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		built, keyPos := r.build(n.Content[i+1], depth+1), posOf(k)
 		if !r.grow(m, built, keyPos) {
 			break
 		}
-		key, ok := r.key(v.Key)
 		switch {
-		case !ok:
-		case v.Key.IsMergeKey():
+		case k.Kind != yaml.ScalarNode || k.Anchor != "" || k.Style&yaml.TaggedStyle != 0:
+			r.fail(keyPos, "a key must be plain text", "")
+		case k.ShortTag() == "!!merge":
 			merged = append(merged, r.mergeSources(built, keyPos)...)
-		case m.has(key):
-			r.note(keyPos, fmt.Sprintf("the key %q is there twice", key), "keep one of the two")
+		case m.has(k.Value):
+			r.note(keyPos, fmt.Sprintf("the key %q is there twice", k.Value), "keep one of the two")
 		default:
-			m.pairs = append(m.pairs, pair{key, keyPos, built})
+			m.pairs = append(m.pairs, pair{k.Value, keyPos, built})
 		}
 	}
 	r.addMerged(m, merged)
 	return m
-}
-
-// key gives the text of a key.
-func (r *yamlReader) key(k ast.MapKeyNode) (string, bool) {
-	switch k := k.(type) {
-	case *ast.StringNode:
-		return k.Value, true
-	case *ast.MergeKeyNode:
-		return "", true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
-		return k.GetToken().Value, true
-	}
-	r.fail(posOf(k.GetToken()), "a key must be plain text", "")
-	return "", false
 }
 
 // mergeSources gives the maps that a merge key (<<) names.
@@ -380,10 +293,14 @@ func (r *yamlReader) grow(parent, n *node, at pos) bool {
 	if parent.size <= maxNodes && parent.depth <= maxDepth {
 		return true
 	}
-	if !slices.ContainsFunc(r.problems, func(p *plan.Problem) bool { return p.Why == tooBig }) {
-		r.fail(at, tooBig, "")
-	}
+	r.tooMuch(at, "it is too deep or, with its aliases written out, too large")
 	return false
 }
 
-const tooBig = "it is too deep or, with its aliases written out, too large"
+// tooMuch refuses what is out of bounds, once.
+func (r *yamlReader) tooMuch(at pos, why string) {
+	if !r.over {
+		r.over = true
+		r.fail(at, why, "")
+	}
+}

@@ -96,7 +96,14 @@ func (w *yamlWriter) keys(m *mapping, depth int, begun bool) {
 			w.comment(depth, e.comment)
 			w.indent(depth)
 		}
-		w.WriteString(scalarText(e.key) + ":")
+		const most = 1000 // of a key without "? ", YAML 1.2 section 8.2.2
+		name := scalarText(e.key)
+		if len(name) > most {
+			w.WriteString("? " + name + "\n")
+			w.indent(depth)
+			name = ""
+		}
+		w.WriteString(name + ":")
 		w.value(e.value, depth)
 	}
 }

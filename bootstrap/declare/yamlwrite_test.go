@@ -17,6 +17,7 @@ func FuzzScalar(f *testing.F) {
 		}
 		f.Add(s)
 	}
+	f.Add(strings.Repeat("long key ", 200))
 	f.Fuzz(func(t *testing.T, s string) {
 		s = strings.ToValidUTF8(s, "?")
 		var w yamlWriter

@@ -16,13 +16,12 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
 	"github.com/secretboot/secretboot/bootstrap/secret"
+	"github.com/secretboot/secretboot/bootstrap/yamldoc"
 )
 
 // maxDevFile bounds the file, in bytes.
@@ -55,14 +54,17 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 	if !utf8.Valid(text) {
 		return nil, bad("not valid UTF-8")
 	}
-	f, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, bad("not YAML" + lineOf(err))
-	}
-	if len(f.Docs) != 1 {
+	docs, err := yamldoc.Parse(text)
+	var syntax *yamldoc.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return nil, bad("not YAML at line " + strconv.Itoa(syntax.Line))
+	case len(docs) == 0:
+		return nil, bad("the file is empty")
+	case len(docs) > 1:
 		return nil, bad("not one YAML document")
 	}
-	root, why := convert(f.Docs[0].Body)
+	root, why := convert(docs[0])
 	if why != "" {
 		return nil, bad(why)
 	}
@@ -86,15 +88,6 @@ func PrepareDev(file plan.Setting[string], log *slog.Logger) (*Dev, error) {
 	}
 	log.Warn("DEVELOPMENT MODE: secrets come from a local file, not from Vault", slog.String("file", file.Value))
 	return d, nil
-}
-
-// lineOf gives the place of a syntax error. Its own text quotes the file.
-func lineOf(err error) string {
-	var syntax yaml.Error
-	if errors.As(err, &syntax) && syntax.GetToken() != nil {
-		return " at line " + strconv.Itoa(syntax.GetToken().Position.Line)
-	}
-	return ""
 }
 
 // readPrivate reads a file that only its owner may touch, checking the very
@@ -128,27 +121,17 @@ func readPrivate(file plan.Setting[string]) ([]byte, error) {
 
 // convert turns a YAML node into what a JSON answer would hold. Numbers keep
 // their text. The second result says what cannot be used, with its line.
-func convert(n ast.Node) (any, string) {
-	switch v := n.(type) {
-	case *ast.NullNode:
-		return nil, ""
-	case *ast.BoolNode:
-		return v.Value, ""
-	case *ast.StringNode:
-		return v.Value, ""
-	case *ast.LiteralNode:
-		return v.Value.Value, ""
-	case *ast.IntegerNode:
-		return number(v.Token.Value), ""
-	case *ast.FloatNode:
-		return number(v.Token.Value), ""
-	case *ast.MappingNode:
-		return convertMap(v.Values)
-	case *ast.MappingValueNode:
-		return convertMap([]*ast.MappingValueNode{v})
-	case *ast.SequenceNode:
-		list := make([]any, 0, len(v.Values))
-		for _, item := range v.Values {
+func convert(n *yaml.Node) (any, string) {
+	line := "line " + strconv.Itoa(n.Line) + ": "
+	if n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 {
+		return nil, line + notUnderstood
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return convertMap(n)
+	case yaml.SequenceNode:
+		list := make([]any, 0, len(n.Content))
+		for _, item := range n.Content {
 			one, why := convert(item)
 			if why != "" {
 				return nil, why
@@ -157,28 +140,43 @@ func convert(n ast.Node) (any, string) {
 		}
 		return list, ""
 	}
-	if n == nil {
-		return nil, "the file is empty"
+	switch n.ShortTag() {
+	case "!!null":
+		return nil, ""
+	case "!!bool":
+		return strings.EqualFold(n.Value, "true"), ""
+	case "!!int":
+		return number(n.Value), ""
+	case "!!float":
+		if strings.ContainsAny(n.Value, "nN") { // .inf and .nan
+			return nil, line + "JSON has no such number"
+		}
+		return number(n.Value), ""
 	}
-	return nil, "line " + strconv.Itoa(n.GetToken().Position.Line) + ": anchors, aliases, tags and merges are not understood here"
+	return n.Value, ""
 }
 
-func convertMap(values []*ast.MappingValueNode) (any, string) {
+const notUnderstood = "anchors, aliases, tags and merges are not understood here"
+
+func convertMap(n *yaml.Node) (any, string) {
 	m := map[string]any{}
-	for _, kv := range values {
-		line := "line " + strconv.Itoa(kv.GetToken().Position.Line) + ": "
-		if _, plain := kv.Key.(ast.ScalarNode); !plain {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		line := "line " + strconv.Itoa(key.Line) + ": "
+		_, twice := m[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode:
 			return nil, line + "a key must be plain text"
+		case key.ShortTag() == "!!merge" || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0:
+			return nil, line + notUnderstood
+		case twice:
+			return nil, line + "the key " + strconv.Quote(key.Value) + " is there twice"
 		}
-		key := kv.Key.GetToken().Value
-		if _, twice := m[key]; twice {
-			return nil, line + "the key " + strconv.Quote(key) + " is there twice"
-		}
-		v, why := convert(kv.Value)
+		v, why := convert(n.Content[i+1])
 		if why != "" {
 			return nil, why
 		}
-		m[key] = v
+		m[key.Value] = v
 	}
 	return m, ""
 }

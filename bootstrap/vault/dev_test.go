@@ -138,7 +138,9 @@ func TestDevFileBad(t *testing.T) {
 		"a:\n  b: !!binary " + canary:         "line 2: anchors",
 		"a:\n  b: .inf":                       "line 2: ",
 		"a:\n  ? [b]\n  : " + canary:          "",
-		"a: {l: [1, *" + canary + "]}":        "",
+		"a: {l: [1, *" + canary + "]}":        "not YAML at line 1 (declared at --dev)",
+		"a: &x {b: " + canary + ", c: *x}":    "line 1: anchors",
+		"a:\n  <<: {b: " + canary + "}":       "line 2: anchors",
 		"a: {b: " + canary + "\xff}":          "not valid UTF-8",
 		strings.Repeat("a", maxDevFile+1):     "larger than 1 MiB",
 	}
