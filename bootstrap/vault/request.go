@@ -251,7 +251,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer,
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	limit := cmp.Or(r.limit, c.limit)
+	limit := min(cmp.Or(r.limit, c.limit), c.limit)
 	text, err := readBody(resp, limit)
 	defer clear(text)
 	if err != nil {
