@@ -233,6 +233,51 @@ func TestLostIsNotBelievedTwice(t *testing.T) {
 	})
 }
 
+// TestOutspokenServer: one that names mount types, or has told a token's refusal
+// from a path's before, is not asked which of the two it means.
+func TestOutspokenServer(t *testing.T) {
+	f := &fresh{}
+	c, s := f.loggedIn(t, appRoleOptions)
+	read := func(path string) error {
+		_, err := c.Attempt()(t.Context(), plan.Read{Path: path}, nil)
+		return err
+	}
+	f.say("GET secret/data/app", 403, badToken)
+	f.say("GET secret/data/denied", 403, deniedAnswer)
+	if err := read("secret/app"); !errors.Is(err, ErrTokenLost) {
+		t.Error(err)
+	}
+	if err := c.Relogin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := read("secret/denied"); errors.Is(err, ErrTokenLost) || s.count() != 4 {
+		t.Errorf("%v, requests %q", err, s.all())
+	}
+	f = &fresh{auth: serviceAuth + `},"mount_type":"approle","x":{"y":1`}
+	c, s = f.loggedIn(t, appRoleOptions)
+	f.say("GET secret/data/denied", 403, deniedAnswer)
+	if err := read("secret/denied"); errors.Is(err, ErrTokenLost) || s.count() != 2 {
+		t.Errorf("%v, requests %q", err, s.all())
+	}
+}
+
+// TestLostAndFound: a token that a node refused and another takes is not lost.
+func TestLostAndFound(t *testing.T) {
+	f := &fresh{}
+	c, _ := f.loggedIn(t, appRoleOptions)
+	f.say("GET secret/data/app", 403, badToken)
+	if _, err := c.Attempt()(t.Context(), plan.Read{Path: "secret/app"}, nil); !errors.Is(err, ErrTokenLost) {
+		t.Error(err)
+	}
+	if _, err := c.TokenLease(t.Context()); !errors.Is(err, ErrTokenLost) {
+		t.Error(err)
+	}
+	dynamic(t, c, "database/creds/app")
+	if l, err := c.TokenLease(t.Context()); err != nil || l.TTL <= 0 || !c.HasLeases() {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 // TestLostIsAskedOnce: a hundred refusals at once are one question, and a token
 // that is good for so many requests only is not spent on it.
 func TestLostIsAskedOnce(t *testing.T) {
@@ -462,7 +507,8 @@ func TestRenewLease(t *testing.T) {
 			if f.bodies["sys/leases/renew"]["lease_id"] != id || f.bodies["sys/leases/renew"]["increment"] != "90s" {
 				t.Errorf("sent %v", f.bodies["sys/leases/renew"])
 			}
-			if c.HasLeases() != (lost == nil) {
+			gone := lost == ErrTokenLost || lost != nil && s.status == 400 && !strings.Contains(s.body, "max TTL")
+			if c.HasLeases() == gone { // one that gets no more time has what is left of it
 				t.Errorf("%s: leases %v", s.body, c.HasLeases())
 			}
 			if seen.noCanary(t, err); err != nil {
@@ -498,6 +544,7 @@ func TestRenewLease(t *testing.T) {
 	for _, sentence := range list("lease not found", "lease expired", "invalid lease") {
 		renew(t, id, says{400, `{"errors":["` + sentence + `"]}`}, "renew the lease "+id+": it has expired or was revoked", plan.CodeConfig, ErrLeaseLost, secret.Lease{})
 	}
+	renew(t, id, says{400, `{"errors":["failed to renew entry: err: past the max TTL, cannot renew"]}`}, "it has come to its end: no more time is allowed", plan.CodeConfig, ErrLeaseLost, secret.Lease{})
 	renew(t, id, says{403, badToken}, "renew the lease "+id+": the token is not valid", plan.CodeDenied, ErrTokenLost, secret.Lease{})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -13,11 +14,12 @@ import (
 // What has ended before its time. The errors of a Client are these, where it is
 // so, beside what they are otherwise (errors.Is).
 var (
-	// ErrTokenLost: the token that we read with has expired or was revoked. Only
-	// another login helps.
+	// ErrTokenLost: the token that we read with has expired or was revoked, or gets
+	// no more time. Only another login helps.
 	ErrTokenLost = errors.New("vault: the token is gone")
 
-	// ErrLeaseLost: the lease has expired or was revoked. Only another read helps.
+	// ErrLeaseLost: the lease has expired or was revoked, or gets no more time. Only
+	// another read helps.
 	ErrLeaseLost = errors.New("vault: the lease is gone")
 
 	// ErrNoRelogin: the login cannot be repeated with what was given to us.
@@ -63,13 +65,33 @@ func (c *Client) judge(ctx context.Context, f *fault, s *session) {
 		f.blameToken()
 	}
 	if f.token {
+		c.doubts.outspoken.Store(c.doubts.outspoken.Load() || f.says("invalid token"))
 		f.kind = ErrTokenLost
 		c.lose(s)
 	}
 }
 
+// credit notes whose request was answered, and what that shows: the token is
+// good, whatever a node that did not know it yet has said.
+func (c *Client) credit(ans *answer, s *session) {
+	if ans.MountType != "" {
+		c.doubts.outspoken.Store(true)
+	}
+	if s == nil {
+		return
+	}
+	ans.by = s
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.lost = false
+}
+
 // doubts is what lookup-self told last.
 type doubts struct {
+	// outspoken: the server is one of those that say which it is that they refuse:
+	// it has done so, or names mount types, which it learned later.
+	outspoken atomic.Bool
+
 	mu     sync.Mutex // one question at a time
 	about  *session   // which was good
 	at     time.Time  // at this time
@@ -95,7 +117,7 @@ func (c *Client) isGone(ctx context.Context, s *session) bool {
 	switch {
 	case lost:
 		return true
-	case limited || d.about == s && time.Since(d.at) < trusted:
+	case limited || d.outspoken.Load() || d.about == s && time.Since(d.at) < trusted:
 		return false
 	}
 	_, f := c.try(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", login: true, as: s})

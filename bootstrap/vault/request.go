@@ -110,7 +110,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		}
 		ans, f := c.try(ctx, r)
 		if f == nil {
-			ans.by = r.as
+			c.credit(ans, r.as)
 			return ans, nil
 		}
 		if ctx.Err() != nil {
