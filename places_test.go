@@ -37,6 +37,7 @@ func placeCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"keypair":     cmdKeyPair,
 		"fetch":       cmdFetch,
 		"tracking":    cmdTracking,
+		"client":      cmdClient,
 	}
 }
 

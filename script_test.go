@@ -69,6 +69,7 @@ import (
 //	gate NAME [WORD…]            a server before Vault that keeps what it sees, see cmdGate
 //	proxy URL, proxy saw         a forward proxy, and what it was asked for
 //	tracking AUTHORIZATION, saw  MLflow's server, see cmdTracking
+//	client WORD …                Vault's client by itself, see cmdClient
 //	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //

@@ -57,6 +57,7 @@ type scriptState struct {
 	proxy   *forwardProxy
 
 	tracking *tracking
+	client   *client
 
 	mu      sync.Mutex
 	secrets [][]byte // what `canary` looks for, beside the word CANARY

@@ -55,8 +55,9 @@ func (c *Client) sweep(ctx context.Context) (now *session, former []*session, fi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.swept = true
-	c.book.forget(time.Now())
-	return c.session, c.former, true
+	at := time.Now()
+	c.book.forget(at)
+	return c.session, alive(c.former, at), true
 }
 
 // end revokes the token of s; where that is denied, its leases.

@@ -117,6 +117,9 @@ func (c *Client) askMount(ctx context.Context, path string) (string, mount, erro
 	}
 	ans, err := c.do(ctx, request{method: http.MethodGet, path: "sys/internal/ui/mounts/" + path})
 	var f *fault
+	if errors.Is(err, ErrTokenLost) { // that says nothing of the path, and the read itself will tell
+		return "", mount{}, errNotTold
+	}
 	if errors.As(err, &f) && (f.code == plan.CodeDenied || f.code == plan.CodeMissing || f.code == plan.CodeConfig) {
 		c.kv.refuse(path)
 		return "", mount{}, errNotTold

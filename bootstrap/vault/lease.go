@@ -23,18 +23,18 @@ import (
 func (c *Client) TokenLease(ctx context.Context) (secret.Lease, error) {
 	c.mu.Lock()
 	s := c.session
-	told, lost := s.told, s.lost
-	l, alive := s.left(time.Now())
+	told, over := s.told, s.over(time.Now())
+	l, _ := s.left(time.Now())
 	c.mu.Unlock()
 	switch {
 	case s.token.Len() == 0:
 		return secret.Lease{}, nil
-	case lost || told && !alive:
+	case !told:
+		return c.lookUp(ctx)
+	case over:
 		return secret.Lease{}, tokenOver("its time is over, or it was revoked")
-	case told:
-		return l, nil
 	}
-	return c.lookUp(ctx)
+	return l, nil
 }
 
 // lookUp asks the server about the token.
@@ -101,6 +101,9 @@ func (r renewal) problem(err error) error {
 	case f.kind == nil && f.code == plan.CodeConfig && f.saysGone():
 		f.kind = r.lost
 		p.Why = "it has expired or was revoked"
+	case f.kind == nil && f.says("past the max TTL"):
+		f.kind = r.lost
+		p.Why, p.Fix = "it has come to its end: no more time is allowed", ""
 	case f.says("not renewable") || f.says("cannot be renewed"):
 		p.Why, p.Fix = "it cannot be renewed", ""
 	case f.code == plan.CodeDenied && f.kind == nil:
@@ -180,7 +183,11 @@ func (c *Client) RenewLease(ctx context.Context, id string, increment time.Durat
 	ans, err := c.do(oneTry(ctx), request{method: http.MethodPut, path: "sys/leases/renew", body: more(increment, id)})
 	if err != nil {
 		c.refusedLease(err)
-		return secret.Lease{}, c.dropLost(id, r.problem(err))
+		err = r.problem(err)
+		if f := (*fault)(nil); errors.As(err, &f) && f.kind == ErrLeaseLost && !f.says("past the max TTL") {
+			c.Drop(id)
+		}
+		return secret.Lease{}, err
 	}
 	if ans.LeaseID != id {
 		return secret.Lease{}, badRenewal(r.what, "the answer is about another lease, or none")
@@ -188,18 +195,10 @@ func (c *Client) RenewLease(ctx context.Context, id string, increment time.Durat
 	now := time.Now()
 	l := secret.Lease{ID: id, TTL: ans.lease() - now.Sub(began), Renewable: ans.Renewable}
 	if l.TTL <= 0 {
-		return secret.Lease{}, c.dropLost(id, r.over())
+		return secret.Lease{}, r.over()
 	}
 	c.noteRenewal(ans.by, l, now)
 	return l, nil
-}
-
-// dropLost forgets a lease that is gone, and gives err as it is.
-func (c *Client) dropLost(id string, err error) error {
-	if errors.Is(err, ErrLeaseLost) {
-		c.Drop(id)
-	}
-	return err
 }
 
 // refusedLease makes a bare refusal one of the lease, which is how some servers

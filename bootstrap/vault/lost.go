@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -65,13 +66,33 @@ func (c *Client) judge(ctx context.Context, f *fault, s *session) {
 		f.blameToken()
 	}
 	if f.token {
+		c.doubts.outspoken.Store(c.doubts.outspoken.Load() || f.says("invalid token"))
 		f.kind = ErrTokenLost
 		c.lose(s)
 	}
 }
 
+// credit notes whose request was answered, and what that shows: the token is
+// good, whatever a node that did not know it yet has said.
+func (c *Client) credit(ans *answer, s *session) {
+	if ans.MountType != "" {
+		c.doubts.outspoken.Store(true)
+	}
+	if s == nil {
+		return
+	}
+	ans.by = s
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.lost = false
+}
+
 // doubts is what lookup-self told last.
 type doubts struct {
+	// outspoken: the server is one of those that say which it is that they refuse:
+	// it has done so, or names mount types, which it learned later.
+	outspoken atomic.Bool
+
 	mu     sync.Mutex // one question at a time
 	about  *session   // which was good
 	at     time.Time  // at this time
@@ -97,7 +118,7 @@ func (c *Client) isGone(ctx context.Context, s *session) bool {
 	switch {
 	case lost:
 		return true
-	case limited || d.about == s && time.Since(d.at) < trusted:
+	case limited || d.outspoken.Load() || d.about == s && time.Since(d.at) < trusted:
 		return false
 	}
 	_, f := c.try(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", login: true, as: s})

@@ -110,7 +110,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		}
 		ans, f := c.try(ctx, r)
 		if f == nil {
-			ans.by = r.as
+			c.credit(ans, r.as)
 			return ans, nil
 		}
 		if ctx.Err() != nil {
@@ -251,7 +251,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer,
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
-	limit := cmp.Or(r.limit, c.limit)
+	limit := min(cmp.Or(r.limit, c.limit), c.limit)
 	text, err := readBody(resp, limit)
 	defer clear(text)
 	if err != nil {

@@ -66,15 +66,18 @@ func (c *Client) adopt(s *session, as receipt.Login) error {
 // given to us is not ours to revoke, so it need not be kept. What the policy
 // forbade the old token may be allowed to the new one.
 func (c *Client) replace(s *session) {
-	now := time.Now()
-	var live []*session
-	for _, f := range append(c.former, c.session) {
-		if f.owned && !f.over(now) {
-			live = append(live, f)
+	c.former, c.session = alive(append(c.former, c.session), time.Now()), s
+	clear(c.blind)
+}
+
+// alive gives those of list that have to be revoked.
+func alive(list []*session, now time.Time) (live []*session) {
+	for _, s := range list {
+		if s.owned && !s.over(now) {
+			live = append(live, s)
 		}
 	}
-	c.former, c.session = live, s
-	clear(c.blind)
+	return live
 }
 
 // begin enters the first login into the record, so that it names one that

@@ -5,6 +5,11 @@
 // gets a token, [Client.Generation] reads, [Client.Close] revokes what we got,
 // [Client.Record] says what was done.
 //
+// Who keeps secrets fresh has waits of their own: [Client.Attempt],
+// [Client.CurrentVersion], [Client.TokenLease], [Client.RenewToken],
+// [Client.RenewLease] and [Client.Relogin] try once, and their errors tell what
+// is gone for good: [ErrTokenLost], [ErrLeaseLost], [ErrNoRelogin].
+//
 // The contract of the client:
 //
 //   - a token never reaches a second host: a redirect is followed only to the
@@ -18,7 +23,8 @@
 //   - what must not happen twice (to unwrap, a login with a secret id, a dynamic
 //     read, a write) is not repeated once the server may have seen it, but for a
 //     login that only a proxy's 502 answered;
-//   - every lease and token that we own is known, and revoked by Close;
+//   - every lease and token that we own is known, and revoked by Close, that of a
+//     login before among them; what is known does not grow with each refresh;
 //   - no error holds a value, a token or a response body.
 //
 // It speaks HTTP by itself, without Vault's API module: that module sends the
