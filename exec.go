@@ -32,6 +32,7 @@ type target struct {
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
 	janitor    *process.Janitor
+	control    *process.Control // acts on it while it runs
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but
@@ -62,6 +63,8 @@ func find(name string, environ []string) (string, error) {
 func startProblem(name string, err error) error {
 	p := &plan.Problem{Code: plan.CodeNotExecutable, What: "command " + name, Err: err}
 	switch {
+	case errors.Is(err, process.ErrFolder): // before its cause, which is not about the command
+		p.Why, p.Fix = process.ErrFolder.Error(), "leave that folder in place for as long as the command runs"
 	case errors.Is(err, syscall.ENOENT):
 		p.Code, p.Why, p.Fix = plan.CodeNotFound, "not found", "check its name and PATH, and that its interpreter is in the image"
 	case errors.Is(err, syscall.EISDIR):
@@ -109,6 +112,6 @@ func (t *target) spec(env []string) process.Spec {
 		Path: t.path, Argv: t.run.Command, Env: env, Inherit: t.inherit,
 		KillTimeout: t.run.KillTimeout.Or(defaultKillTimeout), Log: t.log,
 		Privileges: t.privileges, Core: t.core, Here: t.here, Leave: true,
-		Janitor: t.janitor,
+		Janitor: t.janitor, Control: t.control,
 	}
 }

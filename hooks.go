@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +20,10 @@ const defaultHookTimeout = 30 * time.Second
 
 // hooks starts the commands that files want to be run when they were delivered.
 // They get what the target inherits, and none of its secret variables.
-type hooks struct{ target *target }
+type hooks struct {
+	target *target
+	beside *process.Control // of the running target; nil: it is not there yet
+}
 
 // Check finds the program. What is wrong is the declaration or the image, so the
 // code is not one of those that tell of the target.
@@ -30,6 +34,9 @@ func (h hooks) Check(a plan.Action) error {
 
 func (h hooks) find(a plan.Action) (string, error) {
 	name := a.Argv[0]
+	if h.beside != nil && strings.Contains(name, "/") {
+		return name, nil // it counts from where we were started, and we are elsewhere now
+	}
 	found, err := find(name, h.target.environ)
 	if err == nil {
 		return found, nil
@@ -76,18 +83,24 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHookTimeout)
 	defer cancel()
-	code, err := process.Command(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log})
-	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error; nothing that was delivered is left"}
+	start, when, left := process.Command, "its file was delivered", "; nothing that was delivered is left"
+	if h.beside != nil {
+		start, when, left = h.beside.Command, "a secret changed", ""
+	}
+	code, err := start(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log})
+	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error" + left}
 	switch {
 	case errors.Is(err, errHookTimeout):
-		p.Why = "it did not end within " + limit.String() + " after its file was delivered, and was killed"
+		p.Why = "it did not end within " + limit.String() + " after " + when + ", and was killed"
 		p.Fix = "give it more time, or let it go to the background"
+	case errors.Is(err, process.ErrEnded):
+		return err
 	case err != nil && ctx.Err() != nil:
 		return err
 	case err != nil:
 		return h.problem(a, err)
 	case code != 0:
-		p.Why = "it ended with code " + strconv.Itoa(code) + " after its file was delivered"
+		p.Why = "it ended with code " + strconv.Itoa(code) + " after " + when
 	default:
 		return nil
 	}

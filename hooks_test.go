@@ -30,7 +30,7 @@ func hooksFor(t *testing.T, more ...string) hooks {
 		t.Fatal(err)
 	}
 	inputs := []plan.Handle{{Kind: plan.HandleEnv, Name: "MY_ROLE"}}
-	return hooks{&target{environ: append([]string{"PATH=" + dir}, more...), inputs: inputs, log: slog.New(slog.DiscardHandler)}}
+	return hooks{target: &target{environ: append([]string{"PATH=" + dir}, more...), inputs: inputs, log: slog.New(slog.DiscardHandler)}}
 }
 
 func execOf(words ...string) plan.Action { return plan.Action{Kind: plan.ActionExec, Argv: words} }
