@@ -239,15 +239,11 @@ func (c *child) afterEnd(signals <-chan os.Signal) (again bool, err error) {
 	return again, err
 }
 
-// heedAll looks through the signals that are waiting, which are for no child.
+// heedAll looks through the signals that are waiting, which are for no child; not
+// for those that come meanwhile, which may be without an end.
 func (c *child) heedAll(signals <-chan os.Signal) {
-	for {
-		select {
-		case sig := <-signals:
-			c.heed(sig)
-		default:
-			return
-		}
+	for range len(signals) {
+		c.heed(<-signals)
 	}
 }
 

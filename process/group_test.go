@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -241,6 +242,7 @@ const facts = `cat /proc/self/status /proc/self/limits /proc/self/oom_score_adj;
 // odd gives itself attributes that nobody has by default, and becomes the wrapper,
 // or a shell.
 func odd(words []string) int {
+	runtime.LockOSThread() // a priority is the thread's
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	unix.Umask(0o137)
 	for which, limit := range map[int]uint64{unix.RLIMIT_NOFILE: 300, unix.RLIMIT_MEMLOCK: 4096, unix.RLIMIT_STACK: 4 << 20} {

@@ -91,22 +91,31 @@ func (l *lines) awaitQuiet(d time.Duration) (last string) {
 // janitorOf finds the janitor among the children of a process.
 func janitorOf(t *testing.T, pid int) int {
 	t.Helper()
-	lists, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for word := range strings.FieldsSeq(string(text)) {
-			argv, _ := os.ReadFile("/proc/" + word + "/cmdline")
-			if strings.HasPrefix(string(argv), "cleaner\x00") {
-				n, _ := strconv.Atoi(word)
-				return n
-			}
+	for _, child := range childrenOf(t, pid) {
+		argv, _ := os.ReadFile("/proc/" + strconv.Itoa(child) + "/cmdline")
+		if strings.HasPrefix(string(argv), "cleaner\x00") {
+			return child
 		}
 	}
 	t.Fatal("there is no janitor")
 	return 0
+}
+
+// childrenOf lists the children of a process, also those that wait to be reaped.
+func childrenOf(t *testing.T, pid int) (children []int) {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	if err != nil || len(lists) == 0 {
+		t.Fatalf("the children of %d: %v", pid, err)
+	}
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // a thread may be gone
+		for word := range strings.FieldsSeq(string(text)) {
+			n, _ := strconv.Atoi(word)
+			children = append(children, n)
+		}
+	}
+	return children
 }
 
 // TestProcess1Restarts: also as the first process of a namespace, to which real
