@@ -30,19 +30,11 @@ func (r *Roots) Claims() []Claim {
 // The error is a [plan.Problem] with CodeIO for each thing that could not be
 // destroyed, and with CodeSink when the folder or its marker is not what it was.
 func ShredDead(c Claim) (bool, error) {
-	o := Options{Dir: c.Dir}
-	root, err := openFolder(c.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+	s, err := c.open()
+	if s == nil || err != nil {
+		return true, err
 	}
-	if err != nil {
-		return true, folderProblem(&o, err)
-	}
-	s := sink{dir: c.Dir, root: root}
-	if s.disk, err = onDisk(root); err != nil {
-		_ = root.Close()
-		return true, s.problem(o.Origin, err)
-	}
+	root := s.root
 	m, err := claim(root, false)
 	if err != nil {
 		_ = root.Close()
@@ -52,9 +44,27 @@ func ShredDead(c Claim) (bool, error) {
 		case errors.Is(err, fs.ErrNotExist): // it came as far as that itself
 			return true, nil
 		}
-		return true, markerProblem(&o, err)
+		return true, markerProblem(&Options{Dir: c.Dir}, err)
 	}
 	return true, s.clearDead(m, c.Owner)
+}
+
+// open opens the folder; nil when it is gone.
+func (c Claim) open() (*sink, error) {
+	o := Options{Dir: c.Dir}
+	root, err := openFolder(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, folderProblem(&o, err)
+	}
+	s := &sink{dir: c.Dir, root: root}
+	if s.disk, err = onDisk(root); err != nil {
+		_ = root.Close()
+		return nil, s.problem(o.Origin, err)
+	}
+	return s, nil
 }
 
 // clearDead destroys what the owner left in a claimed folder.

@@ -14,19 +14,11 @@ import (
 //
 // The error is as that of [ShredDead].
 func ShredDelivered(c Claim) (bool, error) {
-	o := Options{Dir: c.Dir}
-	root, err := openFolder(c.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+	s, err := c.open()
+	if s == nil || err != nil {
+		return true, err
 	}
-	if err != nil {
-		return true, folderProblem(&o, err)
-	}
-	s := sink{dir: c.Dir, root: root}
-	if s.disk, err = onDisk(root); err != nil {
-		_ = root.Close()
-		return true, s.problem(o.Origin, err)
-	}
+	root := s.root
 	// The lock would be in the way of a new owner: it is taken only if it must be.
 	if !isDeliveryOf(root, c.Owner) {
 		return true, root.Close()
@@ -37,7 +29,7 @@ func ShredDelivered(c Claim) (bool, error) {
 		return false, root.Close()
 	case err != nil:
 		_ = root.Close()
-		return true, markerProblem(&o, err)
+		return true, markerProblem(&Options{Dir: c.Dir}, err)
 	case m.rec.ID != c.Owner:
 		return true, errors.Join(root.Close(), m.file.Close())
 	}
