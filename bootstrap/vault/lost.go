@@ -9,22 +9,23 @@ import (
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
-// What has ended before its time. The errors of a Client are these, where it is
-// so, beside what they are otherwise (errors.Is).
+// What has ended before its time, see package secret. The errors of a Client are
+// these, where it is so, beside what they are otherwise (errors.Is).
 var (
-	// ErrTokenLost: the token that we read with has expired or was revoked, or gets
-	// no more time. Only another login helps.
-	ErrTokenLost = errors.New("vault: the token is gone")
-
-	// ErrLeaseLost: the lease has expired or was revoked, or gets no more time. Only
-	// another read helps.
-	ErrLeaseLost = errors.New("vault: the lease is gone")
-
-	// ErrNoRelogin: the login cannot be repeated with what was given to us.
-	ErrNoRelogin = errors.New("vault: the login cannot be repeated")
+	ErrTokenLost = secret.ErrTokenLost
+	ErrLeaseLost = secret.ErrLeaseLost
+	ErrNoRelogin = secret.ErrNoRelogin
 )
+
+// RetryAfter is the function, for those who have the client alone; 0 when the
+// server did not say.
+func (c *Client) RetryAfter(err error) time.Duration {
+	wait, _ := RetryAfter(err)
+	return wait
+}
 
 // RetryAfter gives how long the server wants us to wait, as far as it said so
 // with an answer that may be better later, such as 429 and 503 (RFC 9110, section
