@@ -16,6 +16,7 @@ import (
 
 	"github.com/secretboot/secretboot/bootstrap/declare"
 	"github.com/secretboot/secretboot/bootstrap/plan"
+	"github.com/secretboot/secretboot/bootstrap/status"
 	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/volume"
 )
@@ -37,6 +38,10 @@ type app struct {
 	childCode int
 	receipt   receipts
 	janitor   *process.Janitor // nil: there is none
+	probing   bool             // under `ready`: what we say is not the reason of a container's end
+
+	board     *status.Board // what probes are told
+	unpublish func()        // ends that
 }
 
 func (a *app) logger() *slog.Logger {
@@ -64,10 +69,10 @@ func (a *app) commands() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		a.wrapping = cmd.Name() == "run"
+		a.wrapping, a.probing = cmd.Name() == "run", cmd.Name() == "ready"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.shredCommand(),
+	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.readyCommand(), a.shredCommand(),
 		a.installCommand(), a.versionCommand(), declarationsTopic())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
+	"github.com/secretboot/secretboot/bootstrap/status"
 	"github.com/secretboot/secretboot/process"
 )
 
@@ -52,7 +53,7 @@ func main() {
 	a := &app{
 		core:    core,
 		signals: signals, stdout: &output{to: os.Stdout}, stderr: &patient{to: os.Stderr}, environ: os.Environ(),
-		level: new(slog.LevelVar), logFormat: "text",
+		level: new(slog.LevelVar), logFormat: "text", board: status.New(time.Now), unpublish: func() {},
 	}
 	os.Exit(a.main(os.Args[1:]))
 }
@@ -65,6 +66,7 @@ func (a *app) main(args []string) int {
 	a.early = a.endAtSignal()
 	defer a.early()
 	defer a.dismissJanitor()
+	defer func() { a.unpublish() }()
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
@@ -84,7 +86,9 @@ func (a *app) main(args []string) int {
 	for _, p := range ps {
 		a.report(p)
 	}
-	a.terminationMessage(ps)
+	if !a.probing {
+		a.terminationMessage(ps)
+	}
 	code := a.exitCode(ps[0].Code)
 	a.receipt.rewrite(receipt.Failed, code, ps)
 	return code

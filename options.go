@@ -32,11 +32,25 @@ type option struct {
 	help        string
 	list        bool // may be given more than once; its variable has one per line
 	run         bool // for `run` only
+	keeps       bool // for what keeps fresh: `run` and `watch`
+	watch       bool // for `watch` only
 	apply       func(b *builder, text string, from plan.Origin) error
 }
 
 // forCommand reports whether the option is about the command that `run` starts.
 func (o option) forCommand() bool { return o.run || o.name == "env" }
+
+// suits reports whether a command has the option. One that looks at a plan, such as
+// plan and doctor, has all that any other has: wrapper, and not run itself.
+func (o option) suits(cmd string, wrapper bool) bool {
+	switch {
+	case o.watch:
+		return cmd == "watch" || wrapper && cmd != "run"
+	case o.keeps:
+		return cmd == "watch" || wrapper
+	}
+	return wrapper || !o.forCommand()
+}
 
 func (o option) variable() string {
 	return "SECRETBOOT_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
@@ -78,6 +92,8 @@ func options() []option {
 		{name: "no-new-privs", run: true, help: "the command can gain no privileges", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.NoNewPrivs })},
 		{name: "cap-drop", kind: "NAME", list: true, run: true, help: "a capability that the command cannot have or get, or all", apply: applyCapDrop},
 		{name: "pristine", run: true, help: "the command inherits no variable but those of --env-allow", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Run.Pristine })},
+		{name: "listen", kind: "ADDRESS", keeps: true, help: "answer probes and Prometheus at HOST:PORT or unix:PATH", apply: applyListen},
+		{name: "exit-with", kind: "PID/PATH", watch: true, help: "end when this process is gone, or this file is there", apply: applyExitWith},
 	}
 }
 
@@ -263,10 +279,9 @@ func (g *given) Set(s string) error {
 func addFlags(cmd *cobra.Command, wrapper bool) {
 	cmd.Flags().SortFlags = false
 	for _, o := range options() {
-		if o.forCommand() && !wrapper {
-			continue
+		if o.suits(cmd.Name(), wrapper) {
+			o.addTo(cmd)
 		}
-		o.addTo(cmd)
 	}
 }
 

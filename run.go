@@ -116,16 +116,21 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.board.Delivered(true)
 	return a.start(cmd.Context(), t, held)
 }
 
 // target makes the command of a plan, which may be none.
 func (a *app) target(p plan.Plan) *target {
+	run := p.Run
+	if p.Listen.IsSet && run.Mode.Or(plan.RunAuto) == plan.RunAuto { // somebody has to answer there
+		run.Mode = plan.Set(plan.RunSupervise, p.Listen.Origin)
+	}
 	t := &target{
-		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
+		run: run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
 		here: p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
 	}
-	t.privileges, t.unknown = privileges(p.Run)
+	t.privileges, t.unknown = privileges(run)
 	return t
 }
 
@@ -164,6 +169,7 @@ func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error 
 	t.janitor = a.janitor
 	code, err := t.supervise(env, a.signals)
 	a.childCode = code
+	a.board.Ended()
 	closeErr := held.Close(ctx)
 	if err != nil {
 		return errors.Join(err, closeErr)
@@ -228,7 +234,7 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 		defer cancel()
 	}
 	a.receipt = receipts{path: p.Receipt, started: time.Now(), log: a.logger(), folders: foldersOf(p)}
-	job, err := bootstrap.New(p, a.deps(p, t, private))
+	job, err := a.check(parent, p, t, private)
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +254,18 @@ func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private 
 		return nil, errors.Join(sig, held.Close(parent))
 	}
 	return held, nil
+}
+
+// check prepares a job and, for a command, the listener of probes. All problems are
+// told together.
+func (a *app) check(ctx context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Job, error) {
+	var ps plan.Problems
+	job, err := bootstrap.New(p, a.deps(p, t, private))
+	ps.Add(err)
+	if t != nil {
+		ps.Add(a.publish(ctx, p.Listen, len(ps) == 0))
+	}
+	return job, ps.Err()
 }
 
 // foldersOf lists the folders that a plan names for secrets.

@@ -45,6 +45,8 @@ type Settings struct {
 	User            string `split_words:"true"`
 	NoNewPrivs      string `split_words:"true"`
 	CapDrop         string `split_words:"true"`
+	Listen          string `split_words:"true"`
+	ExitWith        string `split_words:"true"`
 }
 
 // byOption gives the settings by the name of their option.
@@ -58,6 +60,7 @@ func (s *Settings) byOption() map[string]string {
 		"keep-credentials": s.KeepCredentials, "pristine": s.Pristine,
 		"env-from": s.EnvFrom, "env-from-upcase": s.EnvFromUpcase, "env-allow": s.EnvAllow, "env-deny": s.EnvDeny, "dangerous-env": s.DangerousEnv,
 		"user": s.User, "no-new-privs": s.NoNewPrivs, "cap-drop": s.CapDrop,
+		"listen": s.Listen, "exit-with": s.ExitWith,
 	}
 }
 

@@ -142,7 +142,7 @@ func sweepSibling(parent *os.Root, dir, name string) (bool, error) {
 	if err != nil {
 		return false, nil //nolint:nilerr // it went away meanwhile, or is not for us
 	}
-	file, err := findMarker(root)
+	file, err := findMarker(root, os.O_RDWR)
 	if err != nil {
 		return removeOrphan(parent, root, name), root.Close()
 	}

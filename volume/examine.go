@@ -206,7 +206,7 @@ func (v *Volume) tryFile(f plan.File, to access) error {
 // is asked for in the way that shares it and let go at once: whoever begins to
 // deliver in that very moment is told that the folder is in use.
 func inUse(root *os.Root) bool {
-	file, err := findMarker(root)
+	file, err := findMarker(root, os.O_RDONLY)
 	if err != nil {
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -89,6 +90,7 @@ func work(dir string) int {
 			v.Stage(plan.File{Path: "db/pass", Mode: 0o440, Owner: owner, Group: owner}, secret.New([]byte("held"))),
 			v.Stage(plan.File{Path: "db/other"}, secret.New([]byte("other"))),
 			v.Commit(),
+			v.SetExpiry(time.Now().Add(time.Hour)),
 		)
 	}
 	if err == nil && os.Getenv(envWork) == "deliver" {

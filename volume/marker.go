@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,7 @@ type record struct {
 	ID         string `json:"id"`
 	Ephemeral  bool   `json:"ephemeral,omitempty"` // the folder goes with its content
 	Made       bool   `json:"made,omitempty"`      // a secretboot made the folder: it goes when nothing else is in it
+	Expires    string `json:"expires,omitempty"`   // when something in the generation stops being valid (RFC 3339)
 }
 
 const (
@@ -89,7 +91,7 @@ func openMarker(root *os.Root, create bool) (*marker, error) {
 			return nil, err
 		}
 	}
-	file, err := findMarker(root)
+	file, err := findMarker(root, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		return nil, errSwapped
 	}
@@ -111,8 +113,8 @@ func createMarker(root *os.Root) (*os.File, error) {
 	return file, nil
 }
 
-// findMarker opens the marker that is there, for reading and writing.
-func findMarker(root *os.Root) (*os.File, error) {
+// findMarker opens the marker that is there, with flag as for [os.OpenFile].
+func findMarker(root *os.Root, flag int) (*os.File, error) {
 	info, err := root.Lstat(markerName)
 	if err != nil {
 		return nil, err
@@ -123,7 +125,7 @@ func findMarker(root *os.Root) (*os.File, error) {
 	if !isMarker(info) {
 		return nil, errForeignMarker
 	}
-	return openSame(root, markerName, info, os.O_RDWR)
+	return openSame(root, markerName, info, flag)
 }
 
 // isMarker tells a file that can be our marker from one that was planted: a
@@ -152,6 +154,24 @@ func (m *marker) lock(root *os.Root) error {
 	}
 	return nil
 }
+
+// sign takes the lock that signed looks for, once the record is ours. It is one
+// of an open file description (fcntl(2), F_OFD_SETLK), so it ends with us as the
+// other does.
+func (m *marker) sign() error {
+	lock := signature()
+	return unix.FcntlFlock(m.file.Fd(), unix.F_OFD_SETLK, &lock)
+}
+
+// signed tells whether an owner lives and the record that is read from here on is
+// its own. The kernel only looks (F_OFD_GETLK), so nobody finds the marker taken.
+func signed(file *os.File) (bool, error) {
+	lock := signature()
+	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &lock)
+	return lock.Type != unix.F_UNLCK, err
+}
+
+func signature() unix.Flock_t { return unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Len: 1} }
 
 // remove unlinks the marker, unless someone has put another file in its place.
 func (m *marker) remove(root *os.Root) error {
@@ -189,6 +209,9 @@ func readRecord(file *os.File) (record, error) {
 	}
 	known := rec.State == stateLive || rec.State == stateDelivered
 	if rec.Version < 1 || !known || rec.Generation != "" && !isGeneration(rec.Generation) {
+		return record{}, errForeignMarker
+	}
+	if _, err := time.Parse(time.RFC3339, rec.Expires); rec.Expires != "" && err != nil {
 		return record{}, errForeignMarker
 	}
 	return rec, nil

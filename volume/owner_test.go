@@ -192,13 +192,13 @@ func TestShredPathOfPlantedHardLink(t *testing.T) {
 
 // rootOnly are the tests that a plain user cannot run, and those that would
 // start the whole again.
-const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestNamesOfAnotherUserAreForeign|TestFull|" +
+const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestReadyOfAnotherUser|TestNamesOfAnotherUserAreForeign|TestFull|" +
 	"TestExamineReadOnly|TestExamineFull|TestTryPrivate|TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
 	"TestGroup|TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
 
 // needProc are the tests with strace, which reads /proc; and those that take
 // long and use nothing of it.
-const needProc = "TestTrace|TestKilledAtEverySystemCall|TestRootsKilledAtEverySystemCall|TestSwapRace|TestReaderSeesOneGeneration|TestOwnersRace"
+const needProc = "TestTrace|TestKilledAtEverySystemCall|TestRootsKilledAtEverySystemCall|TestSwapRace|TestReaderSeesOneGeneration|TestOwnersRace|TestProbesDoNotDisturbOwners"
 
 func TestAsPlainUser(t *testing.T) { again(t, rootOnly, envUID+"=65534") }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/secretboot/secretboot/volume"
 )
@@ -212,6 +213,9 @@ func killAt(t *testing.T, work string, before bool, c call, n int) {
 	where := fmt.Sprintf("%s %d, as in %v", c.name, n, c)
 	kill(t, dir, work, where, c, n)
 	wantWhole(t, dir, where, before)
+	if _, err := os.Lstat(dir + "/db/pass"); volume.Ready(dir, time.Now()) == nil && (err != nil || work == "shred") {
+		t.Errorf("killed at %s: it counts as ready, %v", where, err)
+	}
 	v, err := volume.Open(volume.Options{Dir: dir})
 	if err != nil {
 		t.Errorf("killed at %s: the next start: %v", where, err)

@@ -52,6 +52,10 @@
 // [ShredPath]. A process that replaces itself (execve) loses the lock and must
 // Deliver first.
 //
+// The marker may also say when what was delivered expires ([Volume.SetExpiry]).
+// [Ready] tells from all of that whether the files can be used; for it the owner
+// has a second lock, which can be looked for without being taken.
+//
 // # What an attacker in the folder can do
 //
 // The folder may be writable by others (an emptyDir is). Whatever is not ours,
@@ -163,6 +167,10 @@ func Open(o Options) (*Volume, error) {
 		v.abandon()
 		return nil, err
 	}
+	if err := v.marker.sign(); err != nil {
+		v.abandon()
+		return nil, v.markerProblem(err)
+	}
 	if s.disk {
 		o.Log.Warn("the sink is not in memory: shredding cannot reach journals, snapshots, remapped blocks and backups",
 			slog.String("dir", o.Dir))
@@ -215,9 +223,14 @@ func (v *Volume) abandon() {
 	v.sink.abandon()
 }
 
-// mark writes our own record.
+// mark writes our own record. An expiry is that of a generation: it stays with it,
+// and the next one has none until SetExpiry gives it one.
 func (v *Volume) mark(state string) error {
-	return v.record(record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral, Made: v.sink.made})
+	rec := record{State: state, Generation: v.current, ID: v.id, Ephemeral: v.opts.Ephemeral, Made: v.sink.made}
+	if v.current != "" && v.marker.rec.Generation == v.current {
+		rec.Expires = v.marker.rec.Expires
+	}
+	return v.record(rec)
 }
 
 // Delivered lists the files of the last Commit, in the order staged, also when

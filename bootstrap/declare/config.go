@@ -279,6 +279,8 @@ func (d *decoder) root(v value) {
 		"allow_disk":    d.boolean(&p.Sink.AllowDisk),
 		"timeout":       d.duration(&p.Timeout),
 		"receipt":       d.path(&p.Receipt),
+		"listen":        d.listen,
+		"exit_with":     d.exitWith,
 		"template_root": d.path(&p.TemplateRoot),
 		"refresh":       d.refresh(&p.Refresh),
 		"files":         func(v value) { d.list(v, d.fileEntry) },

@@ -94,6 +94,8 @@ func (c *configWriter) root(p *plan.Plan) *mapping {
 	set(m, "allow_disk", p.Sink.AllowDisk, asFlag)
 	set(m, "timeout", p.Timeout, asPeriod)
 	set(m, "receipt", p.Receipt, asText)
+	set(m, "listen", p.Listen, asText)
+	set(m, "exit_with", p.ExitWith, asText)
 	set(m, "template_root", p.TemplateRoot, asText)
 	m.below("refresh", c.refresh(p.Refresh))
 	m.list("files", c.files(p))

@@ -20,6 +20,9 @@ func (p *Plan) Check() error {
 	if m := c.plan.Sink.MountSize; m.IsSet && c.plan.Sink.Mount.Or(MountShared) != MountPrivate {
 		c.fail(m.Origin, "mount_size", "only a private mount has a size of its own", "add mount: private, or leave it out")
 	}
+	if l := c.plan.Listen; l.IsSet && c.plan.Run.Mode.Or(RunAuto) == RunReplace {
+		c.fail(l.Origin, "listen", "we replace ourselves with the command, so nobody would answer there", "leave it out, or supervise the command")
+	}
 	c.files()
 	c.sets()
 	c.folders()

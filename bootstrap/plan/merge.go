@@ -43,6 +43,8 @@ func (p *Plan) settings() []named {
 		{"mount_size", &p.Sink.MountSize},
 		{"timeout", &p.Timeout},
 		{"receipt", &p.Receipt},
+		{"listen", &p.Listen},
+		{"exit_with", &p.ExitWith},
 		{"template_root", &p.TemplateRoot},
 		{"refresh.every", &f.Every},
 		{"refresh.splay", &f.Splay},

@@ -35,6 +35,14 @@ type Plan struct {
 	// was done: who logged in, what was read and written. Not set: none.
 	Receipt Setting[string]
 
+	// Listen is where probes and Prometheus are answered while we run, see
+	// SplitListen. Not set: nowhere.
+	Listen Setting[string]
+
+	// ExitWith is the process, or the file, that the keeping fresh ends with, see
+	// SplitExitWith. Not set: it ends when it is told to by a signal.
+	ExitWith Setting[string]
+
 	// TemplateRoot is the absolute path of the folder that templates may read
 	// files from. Not set: they may read none.
 	TemplateRoot Setting[string]

@@ -67,6 +67,7 @@ func full() Plan {
 	p.Vault.Redirects = Set([]string{"*.vault.example", "[::1]:8200"}, at("c.yaml:2:8"))
 	p.Vault.RateLimit, p.Vault.BodyLimit = Set(Rate{0.5, 3}, at("VAULT_RATE_LIMIT")), Set(int64(1<<20), at("c.yaml:2:9"))
 	p.Login.Namespace, p.Receipt = Set("root/ci", at("c.yaml:2:10")), Set("/tmp/receipt.json", at("--receipt"))
+	p.Listen, p.ExitWith = Set("127.0.0.1:9100", at("--listen")), Set("/run/done", at("--exit-with"))
 	p.TemplateRoot = Set("/etc/templates", at("c.yaml:2:11"))
 	p.Run.Command = []string{"/bin/app", "--password=CANARY"}
 	p.Run.Mode = Set(RunSupervise, at("--supervise"))

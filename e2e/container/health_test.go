@@ -15,7 +15,7 @@ ENV SECRETBOOT_DEV=/dev.yaml SECRETBOOT_FILE=pw=secret/app#password
 		c := e.named(t)
 		e.do(t, append([]string{
 			"run", "-d", "--name", c.name, "--network", "none", "--read-only", "--tmpfs", "/run/secrets",
-			"--health-interval", "200ms", "--health-retries", "1", "--health-start-period", "0s",
+			"--health-interval", "200ms", "--health-retries", "1", "--health-start-period", "1ms",
 		}, args...)...)
 		return c
 	}
