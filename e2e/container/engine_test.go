@@ -116,7 +116,7 @@ func (e *engine) start(t *testing.T) {
 	}
 	defer log.Close()
 	cmd := exec.Command("sh", "-c", boot, "sh", "dockerd", "--host", e.host(), "--data-root", e.dir+"/data",
-		"--exec-root", e.dir+"/exec", "--pidfile", e.dir+"/pid", "--config-file", config)
+		"--exec-root", e.dir+"/exec", "--pidfile", e.dir+"/pid", "--config-file", config, "--exec-opt", "native.cgroupdriver=cgroupfs")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
 	stdin, err := cmd.StdinPipe()

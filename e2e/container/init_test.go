@@ -239,11 +239,12 @@ func testKilledInside(t *testing.T, e *engine) {
 	_ = cmd.Wait()
 }
 
-// pids gives the numbers that a container's processes have on the machine.
+// pids gives the numbers that a container's processes have on the machine, where its
+// cgroup is in version 1 or 2.
 func (e *engine) pids(t *testing.T, name string) (pids []int) {
 	t.Helper()
-	host := strings.Fields(e.do(t, "inspect", "-f", "{{.State.Pid}} {{.Id}}", name))
-	for _, path := range glob(t, "/sys/fs/cgroup/pids/docker/"+host[1]+"/cgroup.procs", "/sys/fs/cgroup/docker/"+host[1]+"/cgroup.procs") {
+	id := e.do(t, "inspect", "-f", "{{.Id}}", name)
+	for _, path := range glob(t, "/sys/fs/cgroup/pids/docker/"+id+"/cgroup.procs", "/sys/fs/cgroup/docker/"+id+"/cgroup.procs") {
 		text, _ := os.ReadFile(path)
 		for _, word := range strings.Fields(string(text)) {
 			if pid, err := strconv.Atoi(word); err == nil {

@@ -3,6 +3,7 @@ package container_test
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -56,7 +57,7 @@ func (e *engine) onTerminal(t *testing.T, args ...string) (*container, *os.File)
 }
 
 // testTerminal: with -it the command has the terminal. What is typed reaches it, and
-// a ctrl-C once.
+// a ctrl-C once; a ctrl-Z stops it and not the container.
 func testTerminal(t *testing.T, e *engine) {
 	press := func(to *os.File, keys string) {
 		t.Helper()
@@ -64,23 +65,32 @@ func testTerminal(t *testing.T, e *engine) {
 			t.Fatal(err)
 		}
 	}
-	c, keys := e.onTerminal(t, quick("wrapped", "/app", "terminal", "exit", "6")...)
+	c, keys := e.onTerminal(t, quick("wrapped", "/app", "terminal", "stoppable")...)
 	c.want("ready 91x17")
 	press(keys, "hello\r")
 	c.want("hello") // the terminal's echo
 	c.want("read hello")
-	if code, rest := c.end(); code != 6 || len(rest) > 0 {
-		t.Errorf("code %d, %q", code, rest)
-	}
-
-	c, keys = e.onTerminal(t, quick("wrapped", "/app", "record")...)
-	c.want("ready")
+	c.want("ready") // the size was set before, so that no signal of it comes now
 	for range 3 {
 		press(keys, "\x03")
 		c.want("^Cgot 2")
 	}
 	press(keys, "\x1c")
 	c.want(`^\got 3`)
+	pids := e.pids(t, c.name) // in no order
+	if len(pids) != 2 {
+		t.Fatalf("processes %v: we and the command", pids)
+	}
+	if slices.Contains(children(t, pids[1]), pids[0]) {
+		slices.Reverse(pids)
+	}
+	press(keys, "\x1a")
+	eventually(t, "the command is stopped", func() bool { return state(pids[1]) == "T" })
+	if got := state(pids[0]); got == "T" {
+		t.Error("process 1 is stopped")
+	}
+	e.do(t, "kill", "-s", "CONT", c.name)
+	c.want("^Zgot 18")
 	e.do(t, "stop", c.name)
 	c.want("got 15")
 	if code, rest := c.end(); code != 0 || len(rest) > 0 {
