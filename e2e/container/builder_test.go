@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -24,10 +25,10 @@ exec tar -c -h -f - -C / -T "$modules/list" --transform "s,^${goroot#/},usr/loca
 `
 
 // testBuilder builds the whole Dockerfile, its first stage as well, from a clone: the
-// binary in the image is that of `make cross` in the clone.
+// binary in the image of each platform is that of `make cross` in the clone.
 func testBuilder(t *testing.T, e *engine) {
 	if !long() {
-		t.Skip("SKIPPED, NOT PASSED: to compile in a container takes minutes; make test-long does")
+		t.Skip("SKIPPED, NOT PASSED: to compile in containers takes minutes; make test-long does")
 	}
 	dir := e.folder(t)
 	clone(t, dir+"/clone")
@@ -56,17 +57,23 @@ func testBuilder(t *testing.T, e *engine) {
 	if err := tar.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	e.build(t, "from-source", dir+"/clone", dir+"/clone/Dockerfile", "--build-arg", "BUILDER=builder")
-	c := e.named(t)
-	e.do(t, "create", "--name", c.name, "from-source")
-	e.do(t, "cp", c.name+":/usr/local/bin/secretboot", dir+"/secretboot")
 	if err := sh("exec make -s cross").Run(); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := digest(t, dir+"/secretboot"), digest(t, filepath.Join(dir, "clone/bin/linux-amd64/secretboot")); got != want {
-		t.Errorf("the image has the binary %s, make cross gives %s", got, want)
+	for _, arch := range []string{"amd64", "arm64"} {
+		image := "from-source-" + arch
+		e.build(t, image, dir+"/clone", dir+"/clone/Dockerfile", "--build-arg", "BUILDER=builder", "--platform", "linux/"+arch)
+		if got := e.do(t, "inspect", "-f", "{{.Architecture}}", image); got != arch {
+			t.Errorf("the image for %s is for %s", arch, got)
+		}
+		c := e.named(t)
+		e.do(t, "create", "--platform", "linux/"+arch, "--name", c.name, image)
+		e.do(t, "cp", c.name+":/usr/local/bin/secretboot", dir+"/"+arch)
+		if got, want := digest(t, dir+"/"+arch), digest(t, filepath.Join(dir, "clone/bin/linux-"+arch+"/secretboot")); got != want {
+			t.Errorf("the image has the binary %s, make cross gives %s", got, want)
+		}
 	}
-	if r := e.try(t, append(append([]string{"run"}, quick()...), "from-source", "version")...); !strings.HasPrefix(r.out, "secretboot v0.0.0-") {
+	if r := e.try(t, append(append([]string{"run"}, quick()...), "from-source-"+runtime.GOARCH, "version")...); !strings.HasPrefix(r.out, "secretboot v0.0.0-") {
 		t.Errorf("%+v", r) // it knows the commit
 	}
 }

@@ -116,12 +116,18 @@ func testSignals(t *testing.T, e *engine) {
 	}
 }
 
-// testOrphans: process 1 reaps what is not its own.
+// testOrphans: process 1 reaps what is not its own, and a daemon that has its outputs does
+// not keep it.
 func testOrphans(t *testing.T, e *engine) {
 	c := e.run(t, quick("wrapped", "/app", "orphans", "100", "parent")...)
 	c.want("left 0")
 	c.want("parent 1")
 	if code, rest := c.end(); code != 0 || len(rest) > 0 {
+		t.Errorf("code %d, %q", code, rest)
+	}
+	c = e.run(t, quick("wrapped", "/app", "daemon", "exit", "4")...)
+	c.want("daemon")
+	if code, rest := c.end(); code != 4 || len(rest) > 0 {
 		t.Errorf("code %d, %q", code, rest)
 	}
 }
