@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds every wait for a container.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // repository is the root of the checkout, from here.
 const repository = "../.."
