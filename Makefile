@@ -3,17 +3,25 @@
 GO      ?= go
 BIN     := bin
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w'
-SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devvault/*' -not -path './tools/*') go.mod go.sum
+SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devvault/*' -not -path './tools/*' -not -path './e2e/*') go.mod go.sum
 # The race detector needs cgo and a C compiler; without one the tests still run.
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build demo demo-vault test test-long check lint bench vault peers fuzz clean
+.PHONY: build cross demo demo-vault test test-long check lint bench vault peers fuzz clean
 
 build: $(BIN)/secretboot
 
 $(BIN)/secretboot: $(SOURCES)
 	$(BUILD) -o $@ .
+
+# One binary for each platform of the image.
+PLATFORMS := amd64 arm64
+
+cross: $(PLATFORMS:%=$(BIN)/linux-%/secretboot)
+
+$(BIN)/linux-%/secretboot: $(SOURCES)
+	GOOS=linux GOARCH=$* $(BUILD) -o $@ .
 
 # The main job on an embedded development source: needs only Go.
 demo: build
@@ -76,6 +84,7 @@ fuzz:
 test-long: test
 	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
 	PROCESS_TEST_LONG=1 $(GO) test -count=1 -run "ManyRuns" ./process
+	DOCKER_TEST_LONG=1 $(GO) test -count=1 -timeout 60m ./e2e/container
 	$(MAKE) fuzz FUZZTIME=60s
 	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
 

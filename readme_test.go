@@ -14,11 +14,11 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/declare"
 )
 
-// TestReadmeBlocks holds the code in the README, and in the pages on declarations, CI and rotation, to
+// TestReadmeBlocks holds the code in the README, and in the pages on declarations, CI, Docker and rotation, to
 // what the tests execute: every fenced block names the file it is from, and stands in
 // it to the letter.
 func TestReadmeBlocks(t *testing.T) {
-	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12, "docs/ci.md": 2, "docs/rotation.md": 1} {
+	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12, "docs/ci.md": 2, "docs/docker.md": 3, "docs/rotation.md": 1} {
 		fences := regexp.MustCompile("(?ms)^(<!-- from: (\\S+) -->\n)?```\\w*\n(.*?)^```$").FindAllStringSubmatch(string(read(t, page)), -1)
 		if len(fences) < least {
 			t.Fatalf("%s: found %d blocks only", page, len(fences))
@@ -100,8 +100,12 @@ func TestExamplesAreRun(t *testing.T) {
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	containers, err := filepath.Glob("e2e/*/*_test.go") // those that need an engine
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all []string
-	for _, s := range scripts {
+	for _, s := range append(scripts, containers...) {
 		all = append(all, string(read(t, s)))
 	}
 	err = filepath.WalkDir("examples", func(path string, d os.DirEntry, err error) error {
@@ -115,7 +119,7 @@ func TestExamplesAreRun(t *testing.T) {
 		if err != nil || !slices.ContainsFunc(all, func(s string) bool {
 			return strings.Contains(s, name) || strings.Contains(s, folder) && (inShell || strings.Contains(s, d.Name()))
 		}) {
-			t.Errorf("no testscripts/example-*.txtar names %s", path)
+			t.Errorf("no testscripts/example-*.txtar and no test in e2e names %s", path)
 		}
 		return nil
 	})

@@ -67,7 +67,7 @@ func (h *Held) Keep(ctx context.Context, o Keep) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer k.running.Wait()
 	defer cancel()
-	k.start(ctx)
+	k.start()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -136,8 +136,12 @@ func newKeeper(h *Held, o Keep) *keeper {
 	}
 }
 
+// firstLook is when the token is first looked at. Of one that was given to us that
+// takes a request, which a command that ends at once need not cost.
+const firstLook = 2 * time.Second
+
 // start looks at what was delivered.
-func (k *keeper) start(ctx context.Context) {
+func (k *keeper) start() {
 	now := time.Now()
 	k.held.generation.prune()
 	k.watch(now, nil)
@@ -146,10 +150,7 @@ func (k *keeper) start(ctx context.Context) {
 		_, files := split(k.held.outputs())
 		k.agenda.add(now, k.job.plan.Refresh, files, nil)
 	}
-	k.do(ctx, func(ctx context.Context) func() {
-		l, err := k.job.vault.TokenLease(ctx)
-		return func() { k.tokenKnown(l, err) }
-	})
+	k.token.due = now.Add(firstLook + time.Duration(k.Chance()*float64(firstLook)))
 }
 
 // do does something beside the loop, which gets the result.
