@@ -151,7 +151,6 @@ func (c *child) connect(s Spec, wires *wiring) error {
 	c.group, c.events, c.ended, c.wires, c.screen = g, events, ended, wires, wires.screen
 	go c.reaper.reap(g.leader)
 	s.Janitor.entrust(g)
-	s.Janitor.entrust(g)
 	return nil
 }
 
