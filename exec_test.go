@@ -17,8 +17,8 @@ import (
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
-	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/bootstrap/secret"
+	"github.com/secretboot/secretboot/process"
 )
 
 // emptyVault has every secret; each is its own path.
