@@ -34,7 +34,7 @@ type target struct {
 	janitor    *process.Janitor
 	streams    *process.Streams // nil: our own
 	noTerminal error            // why it cannot have one of its own that was asked for
-	masks      *masking         // of its output and that of hooks; nil: it is not masked
+	masks      *masking
 }
 
 // Check finds the executable. It tells "not found" (127) from "found but

@@ -20,7 +20,10 @@ const defaultHookTimeout = 30 * time.Second
 
 // hooks starts the commands that files want to be run when they were delivered.
 // They get what the target inherits, and none of its secret variables.
-type hooks struct{ target *target }
+type hooks struct {
+	target *target
+	masks  bool // what they print is masked
+}
 
 // Check finds the program. What is wrong is the declaration or the image, so the
 // code is not one of those that tell of the target.
@@ -77,9 +80,12 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHookTimeout)
 	defer cancel()
-	streams := h.target.hookStreams(a.Argv[0])
-	code, err := process.Command(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log, Streams: streams})
-	if streams != nil && !streams.Wait(nil, ctx.Done()) {
+	spec := process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log}
+	if h.masks {
+		spec.Streams = &process.Streams{Stderr: h.target.masks.writer(2, "the output of command "+a.Argv[0])}
+	}
+	code, err := process.Command(ctx, spec)
+	if spec.Streams != nil && !spec.Streams.Wait(nil, ctx.Done()) {
 		h.target.log.Warn("not all that a command printed was passed on: nobody reads it", slog.String("command", a.Argv[0]))
 	}
 	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error; nothing that was delivered is left"}

@@ -228,14 +228,6 @@ func (a *app) ownTerminal(pty plan.Setting[plan.PTY], p process.Privileges) (std
 	return false, false, nil
 }
 
-// hookStreams makes what a command of a file writes to; nil is our standard error.
-func (t *target) hookStreams(name string) *process.Streams {
-	if t.masks == nil {
-		return nil
-	}
-	return &process.Streams{Stderr: t.masks.writer(2, "the output of command "+name)}
-}
-
 // throughTerminal tells which of the command's streams go through a terminal of
 // its own: those that are one to us, and with `on` standard output in any case, and
 // standard error if it is the same file.

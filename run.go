@@ -127,18 +127,17 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 // target makes the command of a plan, which may be none.
 func (a *app) target(p plan.Plan) *target {
 	t := &target{
-		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core,
+		run: p.Run, inputs: credentials(p), environ: a.environ, log: a.logger(), core: a.core, masks: a.masks,
 		here: p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate,
-	}
-	if a.masking(p.Run) {
-		t.masks = a.masks
 	}
 	t.privileges, t.unknown = privileges(p.Run)
 	return t
 }
 
 // hooks makes what starts the commands of files.
-func (a *app) hooks(p plan.Plan) bootstrap.Commands { return hooks{target: a.target(p)} }
+func (a *app) hooks(p plan.Plan) bootstrap.Commands {
+	return hooks{target: a.target(p), masks: a.masking(p.Run)}
+}
 
 // credentials lists the places of what is for us alone: the inputs of the login
 // that is meant, and what is sent as a header.
