@@ -90,7 +90,7 @@ func (a *app) main(args []string) int {
 		a.receipt.rewrite(receipt.Failed, code, nil)
 		return code
 	}
-	ps := problems(err)
+	ps := append(problems(err), a.masks.problems()...) // what the command of a file printed before it failed
 	for _, p := range ps {
 		a.report(p)
 	}

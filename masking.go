@@ -187,8 +187,8 @@ func (a *app) leaked() plan.Problems {
 // streams makes what the command writes to; nil is our own standard output and
 // error. The error says why it cannot have the terminal that was asked for.
 func (a *app) streams(run plan.Run, p process.Privileges) (*process.Streams, error) {
-	masks, pty := a.masking(run), run.PTY.Or(plan.PTYAuto)
-	if !masks && pty != plan.PTYOn {
+	masks := a.masking(run)
+	if !masks && run.PTY.Or(plan.PTYAuto) != plan.PTYOn {
 		return nil, nil
 	}
 	to := func(fd int, stream string) io.WriteCloser {
@@ -197,40 +197,45 @@ func (a *app) streams(run plan.Run, p process.Privileges) (*process.Streams, err
 		}
 		return a.masks.writer(fd, stream)
 	}
-	out, err := throughTerminal(pty)
-	if out || err {
-		if why := p.CanTerminal(); why != nil && pty == plan.PTYOn {
-			return nil, &plan.Problem{
-				Code: plan.CodeConfig, Origin: run.PTY.Origin, What: "pty: on", Why: "a terminal cannot be made: " + plan.PathCause(why), Err: why,
-				Fix: "mount /dev/pts, and let the command's user execute our binary",
-			}
-		} else if why != nil {
-			a.logger().Warn("the command gets no terminal of its own", slog.String("why", plan.PathCause(why)))
-			out, err = false, false
-		}
-	}
+	stdout, stderr, problem := a.ownTerminal(run.PTY, p)
 	s := &process.Streams{Monitor: []string{"secretboot", monitorWord, a.logFormat}}
 	switch {
-	case out && err:
+	case stdout && stderr:
 		s.Terminal = to(1, "the terminal")
-	case out:
-		s.Terminal = to(1, "stdout")
-	case err:
-		s.Terminal = to(2, "stderr")
+	case stdout:
+		s.Terminal, s.Stderr = to(1, "stdout"), to(2, "stderr")
+	case stderr:
+		s.Stdout, s.Terminal = to(1, "stdout"), to(2, "stderr")
+	default:
+		s.Stdout, s.Stderr = to(1, "stdout"), to(2, "stderr")
 	}
-	if !out {
-		s.Stdout = to(1, "stdout")
+	return s, problem
+}
+
+// ownTerminal tells which of the command's standard output and error go through a
+// terminal of its own. The problem is that none can be made, where one was asked for.
+func (a *app) ownTerminal(pty plan.Setting[plan.PTY], p process.Privileges) (stdout, stderr bool, problem error) {
+	if stdout, stderr = throughTerminal(pty.Or(plan.PTYAuto)); !stdout && !stderr {
+		return false, false, nil
 	}
-	if !err {
-		s.Stderr = to(2, "stderr")
+	why := p.CanTerminal()
+	if why == nil {
+		return stdout, stderr, nil
 	}
-	return s, nil
+	if pty.Or(plan.PTYAuto) == plan.PTYOn {
+		return false, false, &plan.Problem{
+			Code: plan.CodeConfig, Origin: pty.Origin, What: "pty: on", Why: "a terminal cannot be made: " + plan.PathCause(why), Err: why,
+			Fix: "mount /dev/pts, and let the command's user execute our binary",
+		}
+	}
+	a.logger().Warn("the command gets no terminal of its own", slog.String("why", plan.PathCause(why)))
+	return false, false, nil
 }
 
 // throughTerminal tells which of the command's streams go through a terminal of
 // its own: those that are one to us, and with `on` standard output in any case, and
 // standard error if it is the same file.
-func throughTerminal(pty plan.PTY) (out, err bool) {
+func throughTerminal(pty plan.PTY) (stdout, stderr bool) {
 	switch pty {
 	case plan.PTYOff:
 		return false, false
