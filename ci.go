@@ -32,7 +32,7 @@ type ciJob struct {
 	env, output *runnerFile // what GITHUB_ENV and GITHUB_OUTPUT name; nil: not wanted
 	text        secret.Value
 	names       []string
-	read        *recorder
+	known       known
 }
 
 // ciJob finds out which system it is and whether what is asked for can be done there.
@@ -207,22 +207,7 @@ func (c *ciJob) listen(d *bootstrap.Deps) {
 	d.Announce = c.announce
 	d.Vault = func() (bootstrap.Vault, error) {
 		v, err := open()
-		c.read = &recorder{reader{Vault: v}}
-		return c.read, err
-	}
-}
-
-// recorder is a session that keeps every text in what was read through it.
-type recorder struct{ reader }
-
-func (r *recorder) Generation() readFunc {
-	read := r.Vault.Generation()
-	return func(ctx context.Context, want plan.Read, body map[string]secret.Value) (secret.Secret, error) {
-		s, err := read(ctx, want, body)
-		if err == nil && want.Op != plan.OpList {
-			r.addFields(want.Path, s.Fields().Reveal())
-		}
-		return s, err
+		return &learner{Vault: v, known: &c.known}, err
 	}
 }
 
@@ -263,13 +248,14 @@ func (c *ciJob) announce(made []bootstrap.Made) ([]bootstrap.Made, error) {
 func (c *ciJob) mask(made []bootstrap.Made) error {
 	for _, m := range made {
 		if m.Alone {
-			c.read.addMade(m)
+			c.known.addMade(m)
 		}
 	}
-	defer wipeValues(c.read.values)
+	values := c.known.take()
+	defer wipeValues(values)
 	var commands bytes.Buffer
 	told, warned := map[string]bool{}, map[string]bool{}
-	for _, v := range c.read.values {
+	for _, v := range values {
 		lines, why := mask.Lines(v.Value)
 		if why != "" && !warned[v.Name] {
 			warned[v.Name] = true
