@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -79,8 +80,9 @@ func (j *Job) again(ctx context.Context, r *round, g *generation) {
 	read := j.vault.Attempt()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
+	known := maps.Clone(r.fresh) // leases that were got before
 	for _, key := range r.keys {
-		if _, ok := r.fresh[key]; ok {
+		if _, ok := known[key]; ok {
 			continue
 		}
 		wg.Go(func() {

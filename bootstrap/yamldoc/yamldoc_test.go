@@ -67,7 +67,7 @@ func TestTime(t *testing.T) {
 			text := strings.Repeat(part, 1<<15/len(part)) + end
 			start := time.Now()
 			_, err := yamldoc.Parse([]byte(text))
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("%q and %q: %v, %v", part, end, took, err)
 			}
 		}
