@@ -34,10 +34,12 @@ func (k *keeper) tokenKnown(l secret.Lease, err error) {
 // seeToToken does what is due.
 func (k *keeper) seeToToken(ctx context.Context) {
 	k.token.busy = true
-	asked := k.token.life.Asked
+	asked, patience := k.token.life.Asked, lease.Patience(k.token.left(time.Now()))
 	switch k.token.step {
 	case lease.Renew:
 		k.do(ctx, func(ctx context.Context) func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			l, err := k.job.vault.RenewToken(ctx, asked)
 			return func() { k.token.busy = false; k.tokenRenewed(l, err) }
 		})
@@ -120,6 +122,8 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		return
 	}
 	k.token.failures = 0
+	k.logins++
+	clear(k.stash) // those leases hang on the token before
 	k.tokenKnown(l, unknown)
 	for _, t := range k.things {
 		if t.leaseID != "" || t.failures > 0 {
