@@ -23,6 +23,7 @@ const defaultHookTimeout = 30 * time.Second
 type hooks struct {
 	target *target
 	beside *process.Control // of the running target; nil: it is not there yet
+	change bool             // they follow a change of what stays, also without a target
 }
 
 // Check finds the program. What is wrong is the declaration or the image, so the
@@ -85,7 +86,10 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	defer cancel()
 	start, when, left := process.Command, "its file was delivered", "; nothing that was delivered is left"
 	if h.beside != nil {
-		start, when, left = h.beside.Command, "a secret changed", ""
+		start = h.beside.Command
+	}
+	if h.beside != nil || h.change {
+		when, left = "a secret changed", ""
 	}
 	code, err := start(ctx, process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log})
 	p := &plan.Problem{Code: plan.CodeData, What: "command " + a.Argv[0], Fix: "see what it wrote to standard error" + left}

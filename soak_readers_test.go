@@ -25,14 +25,14 @@ type readers struct {
 	// back: a refused login is no failure then.
 	lenient atomic.Bool
 
-	mu        sync.Mutex
-	failures  []string
-	secrets   map[string]bool // every value that was seen
-	looks     int
-	logins    map[string]int
-	refused   int           // logins, in a lenient time
-	roleGap   time.Duration // the longest time in which the static role's password was an old one
-	goodSince time.Time     // of the dynamic user's login
+	mu       sync.Mutex
+	failures []string
+	secrets  map[string]bool // every value that was seen
+	looks    int
+	logins   map[string]int
+	refused  int           // logins, in a lenient time
+	roleGap  time.Duration // the longest time in which the static role's password was an old one
+	good     time.Time     // when the last look was that a dynamic user logged in with
 }
 
 func (r *readers) fail(format string, args ...any) {
@@ -45,6 +45,7 @@ func (r *readers) fail(format string, args ...any) {
 
 // look is one generation, as one reader sees it.
 type look struct {
+	at    time.Time
 	name  string // of the generation
 	files map[string]string
 }
@@ -59,7 +60,7 @@ func (r *readers) see() (l look, err error) {
 		return look{}, err
 	}
 	defer dir.Close()
-	l = look{files: map[string]string{}}
+	l = look{at: began, files: map[string]string{}}
 	for _, name := range soakFiles {
 		text, err := dir.ReadFile(name)
 		if err != nil {
@@ -154,11 +155,8 @@ func (r *readers) logIn(l look) {
 	_, err := r.login(l.files["user"], l.files["password"], "select 1")
 	r.mu.Lock()
 	r.logins["dynamic"]++
-	if err == nil && r.goodSince.IsZero() {
-		r.goodSince = time.Now()
-	}
-	if err != nil {
-		r.goodSince = time.Time{}
+	if err == nil && l.at.After(r.good) {
+		r.good = l.at
 	}
 	r.mu.Unlock()
 	switch {
@@ -202,18 +200,14 @@ func (r *readers) logInRole() {
 	}
 }
 
-// recovered waits until the dynamic user can log in, as of since, and tells how
-// long it could not.
-func (r *readers) recovered(since time.Time) time.Duration {
+// recovered waits until a dynamic user can log in that was looked up after since.
+func (r *readers) recovered(since time.Time) {
 	r.t.Helper()
 	r.until("a login that works again", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.goodSince.After(since)
+		return r.good.After(since)
 	})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.goodSince.Sub(since)
 }
 
 // leaked names what of the secrets is in a text; the names only.

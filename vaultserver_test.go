@@ -57,6 +57,7 @@ type scriptState struct {
 	proxy   *forwardProxy
 
 	tracking *tracking
+	reader   func() error // ends what `reader` began, and tells what it found
 
 	mu      sync.Mutex
 	secrets [][]byte // what `canary` looks for, beside the word CANARY

@@ -106,6 +106,7 @@ type keeper struct {
 	ended      []endedLease      // leases that nothing is made of any more
 	stash      map[string]got    // leases that were got for a generation that could not be made
 	logins     int               // again
+	hopeless   bool              // it was said that nobody can
 	newToken   time.Time         // when one came that is yet to be delivered; zero: none
 	refreshing bool
 	retracted  bool // nothing is delivered at the moment

@@ -164,12 +164,12 @@ func TestNotMade(t *testing.T) {
 		keep(t, w, s, plan.Plan{Files: []plan.File{template("f", both)}})
 		before := w.read("f")
 		s.set("app", map[string]any{"other": "2"})
-		time.Sleep(18 * time.Minute)
+		time.Sleep(15 * time.Minute)
 		if w.read("f") != before || !strings.Contains(w.logged(), "could not be seen to") {
 			t.Errorf("%q", w.read("f"))
 		}
 		s.set("app", map[string]any{"pw": "3"})
-		time.Sleep(7 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		if f := w.read("f"); !strings.HasPrefix(f, "3 lease") || !s.alive(f[2:]) {
 			t.Errorf("%q\n%s", f, w.logged())
 		}

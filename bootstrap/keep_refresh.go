@@ -302,7 +302,7 @@ func (k *keeper) publish(ctx context.Context, now time.Time, next *generation) (
 			return false, err
 		}
 		switched, k.retracted = true, false
-		k.prune = append(k.prune, now.Add(k.keptPrevious()))
+		k.prune = append(k.prune, time.Now().Add(k.keptPrevious())) // not now: that was before Commit
 		k.log.Info("delivered again", slog.Int("files_changed", len(changed.files)))
 	}
 	names := changedNames(append(oldVars, memfds(oldFiles)...), append(vars, memfds(files)...))

@@ -11,6 +11,10 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
+// hopelessWait is how long it takes until another login is tried after one that
+// cannot be repeated: somebody may have put a new input into its file.
+const hopelessWait = 5 * time.Minute
+
 // tokenKnown begins to keep the token.
 func (k *keeper) tokenKnown(l secret.Lease, err error) {
 	now := time.Now()
@@ -105,12 +109,16 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	k.Observer.Login(err)
 	switch {
 	case errors.Is(err, secret.ErrNoRelogin):
-		k.token.due, k.token.step = time.Time{}, lease.Nothing
+		k.token.due, k.token.step = now.Add(hopelessWait), lease.Replace
 		for _, t := range k.things {
 			if t.leaseID != "" && t.due.IsZero() { // it ended with the token
 				t.failures++
 			}
 		}
+		if k.hopeless {
+			return
+		}
+		k.hopeless = true
 		attrs := []any{slog.String("problem", err.Error())}
 		if left := k.token.left(now); left > 1 {
 			attrs = append(attrs, slog.String("token_ends_in", left.Round(time.Second).String()))
@@ -121,7 +129,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		k.failed(now, err, &k.token)
 		return
 	}
-	k.token.failures = 0
+	k.token.failures, k.hopeless = 0, false
 	k.logins++
 	clear(k.stash) // those leases hang on the token before
 	k.tokenKnown(l, unknown)
