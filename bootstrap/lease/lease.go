@@ -109,7 +109,7 @@ func (l Life) Expires() (at time.Time, ok bool) {
 // Next says what is done next and when. chance, from 0 up to 1, spreads it, so
 // that what was started together is not renewed together: a renewal comes at 60
 // to 72 % of the life, a replacement, which leaves its consumer time to act, at
-// 76 to 86 %, and sooner where a max TTL has left less than a fifth of a whole
+// 76 to 86 %, and sooner where a max TTL has left less than a quarter of a whole
 // life for that.
 func (l Life) Next(chance float64) (Step, time.Time) {
 	renew := l.Renewable && !l.Final
@@ -127,7 +127,7 @@ func (l Life) Next(chance float64) (Step, time.Time) {
 	}
 	at := share(l.TTL, 0.76, 0.10, chance)
 	if l.TTL < l.Asked-l.Asked/10 { // little may be left: a try that fails must not be the last
-		at = min(at, l.TTL-l.Asked/5)
+		at = min(at, l.TTL-share(l.Asked, 0.20, 0.05, chance))
 	}
 	return Replace, l.Got.Add(max(at, soonest))
 }
