@@ -76,6 +76,7 @@ fuzz:
 test-long: test
 	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
 	PROCESS_TEST_LONG=1 $(GO) test -count=1 -run "ManyRuns" ./process
+	SOAK_TEST_TIME=5m $(GO) test -count=1 -timeout 20m -run "^TestSoak$$" .
 	$(MAKE) fuzz FUZZTIME=60s
 	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
 

@@ -40,7 +40,7 @@ files:
 // TestSoak keeps the secrets of an application fresh beside readers that use them,
 // while everything happens to Vault that happens to a Vault. Nobody may notice.
 //
-// It takes about a minute; SECRETBOOT_SOAK=5m makes it longer.
+// It takes about a minute; SOAK_TEST_TIME=5m makes it longer.
 func TestSoak(t *testing.T) {
 	if _, err := packageBinary("initdb", postgresPlaces); err != nil {
 		if os.Getenv("CI") != "" {
@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 		t.Skip("NOT TESTED: it needs the server programs of PostgreSQL")
 	}
 	length := 30 * time.Second
-	if text := os.Getenv("SECRETBOOT_SOAK"); text != "" {
+	if text := os.Getenv("SOAK_TEST_TIME"); text != "" {
 		var err error
 		if length, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
