@@ -50,9 +50,9 @@ type usage struct {
 
 // idleRow is what one contestant used while nothing happened.
 type idleRow struct {
-	name     string
-	usage    usage // over the time
-	err      error
+	name  string
+	usage usage // over the time
+	err   error
 }
 
 // idleCell is one table of the report.

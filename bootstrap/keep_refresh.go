@@ -84,10 +84,9 @@ func (j *Job) again(ctx context.Context, r *round, g *generation) {
 	read := j.vault.Attempt()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, key := range r.keys {
-		if _, ok := r.fresh[key]; ok {
-			continue
-		}
+	// The list comes first: fresh is written to as soon as one is asked for.
+	ask := slices.DeleteFunc(slices.Clone(r.keys), func(key string) bool { _, stashed := r.fresh[key]; return stashed })
+	for _, key := range ask {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, r.limits[key])
 			defer cancel()
