@@ -216,7 +216,7 @@ func (c idleCell) title() string {
 }
 
 func (c idleCell) table() [][]string {
-	rows := [][]string{{"contestant", "CPU ms", "share of a core", "wake-ups a minute", "MiB"}}
+	rows := [][]string{{"contestant", "CPU ms", "share of a core", "voluntary switches a minute", "MiB"}}
 	for _, r := range c.rows {
 		if r.err != nil {
 			rows = append(rows, []string{r.name, "failed", "", "", ""})
