@@ -89,6 +89,35 @@ func TestLostBehindOurBack(t *testing.T) {
 	})
 }
 
+// TestLoginDenied: when the token is gone and nobody lets us in, what hung on it
+// expires as anything does.
+func TestLoginDenied(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *world, s *server) {
+		s.engines["db"] = &engine{kind: "dynamic", ttl: 10 * time.Minute, max: 10 * time.Hour}
+		s.tokenAs = engine{ttl: 20 * time.Minute, max: 10 * time.Hour}
+		p := plan.Plan{Files: []plan.File{file("id", "db#id")}}
+		p.OnExpiry = plan.Set(plan.ExpiryStop, plan.Origin{})
+		k := keep(t, w, s, p)
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		s.token.gone = true
+		s.down = func(what string) error {
+			if what == "login" {
+				return broken(plan.CodeDenied, "login")
+			}
+			return nil
+		}
+		s.mu.Unlock()
+		time.Sleep(30 * time.Minute)
+		if err := k.stop(); plan.CodeOf(err) != plan.CodeUnavailable {
+			t.Errorf("it did not stop: %v", err)
+		}
+		if what, most := s.busiest(); most > 10 {
+			t.Errorf("%d requests in a minute: %s", most, what)
+		}
+	})
+}
+
 // TestVaultAway: the last good generation stays, and what fails is tried at most
 // ten times a minute.
 func TestVaultAway(t *testing.T) {

@@ -110,11 +110,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	switch {
 	case errors.Is(err, secret.ErrNoRelogin):
 		k.token.due, k.token.step = now.Add(hopelessWait), lease.Replace
-		for _, t := range k.things {
-			if t.leaseID != "" && t.due.IsZero() { // it ended with the token
-				t.failures++
-			}
-		}
+		k.failWithToken()
 		if k.hopeless {
 			return
 		}
@@ -126,6 +122,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		k.log.Error("nobody can log in again: from the end of the token on, nothing is kept fresh", attrs...)
 		return
 	case err != nil:
+		k.failWithToken()
 		k.failed(now, err, &k.token)
 		return
 	}
@@ -141,6 +138,16 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	for _, p := range k.held.generation.parts {
 		if p.used[tokenKey] { // the token itself was delivered
 			k.newToken = now
+		}
+	}
+}
+
+// failWithToken is for leases that wait for another login: they cannot be seen to
+// either, so that their end is one that is told of.
+func (k *keeper) failWithToken() {
+	for _, t := range k.things {
+		if t.leaseID != "" && t.due.IsZero() {
+			t.failures++
 		}
 	}
 }
