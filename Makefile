@@ -85,6 +85,7 @@ test-long: test
 	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
 	PROCESS_TEST_LONG=1 $(GO) test -count=1 -run "ManyRuns" ./process
 	DOCKER_TEST_LONG=1 $(GO) test -count=1 -timeout 60m ./e2e/container
+	SOAK_TEST_TIME=5m $(GO) test -count=1 -timeout 20m -run "^TestSoak$$" .
 	$(MAKE) fuzz FUZZTIME=60s
 	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
 

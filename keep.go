@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -103,7 +104,15 @@ func refreshes(p plan.Plan) []plan.Refresh {
 // observer tells the board what the pipeline does.
 type observer struct{ board *status.Board }
 
-func (o observer) Delivered(changed bool)         { o.board.Delivered(changed) }
+// Delivered also gives back to the kernel what making a generation took: it is
+// several times what is kept, and nothing else may happen for hours.
+func (o observer) Delivered(changed bool) {
+	o.board.Delivered(changed)
+	if changed {
+		debug.FreeOSMemory()
+	}
+}
+
 func (o observer) Read(err error)                 { o.board.Read(class(err)) }
 func (o observer) Renewed(what string, err error) { o.board.Renewed(what, class(err)) }
 func (o observer) Login(err error)                { o.board.Login(class(err)) }

@@ -73,6 +73,14 @@ import (
 //	tags TAG                     from here on sb is a binary with a build tag
 //	fetch STATUS METHOD URL …    ask a place directly
 //
+// and what comes by itself, see script_keep_test.go:
+//
+//	holds FILE TEXT              wait until a file holds a text
+//	said REGEXP                  wait until err has a text that matches
+//	metric REGEXP                wait until a line of the metrics at $WORK/s.sock matches
+//	stamp OUT FILE…              write down inode and time of files
+//	reader FILE, reader          a file is there each time that it is read, in between
+//
 // and the runner of a CI system, see script_ci_test.go:
 //
 //	step CODE ARG…               secretboot as a step of a GitHub job, with the runner's part
@@ -116,6 +124,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 	}
 	maps.Copy(words, placeCommands())
 	maps.Copy(words, ciCommands())
+	maps.Copy(words, keepCommands())
 	return words
 }
 

@@ -58,6 +58,7 @@ type scriptState struct {
 
 	tracking *tracking
 	client   *client
+	reader   func() error // ends what `reader` began, and tells what it found
 
 	mu      sync.Mutex
 	secrets [][]byte // what `canary` looks for, beside the word CANARY

@@ -33,7 +33,11 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	a.warnMistyped(p)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	gone, err := a.exitWith(ctx, p.ExitWith)
 	var ps plan.Problems
+	ps.Add(err)
 	ps.Add(a.withoutCommand(&p, "watch"))
 	ps.Add(checkActions(p))
 	if err := ps.Err(); err != nil {
@@ -44,7 +48,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	err = a.stay(cmd.Context(), p, held)
+	err = a.stay(ctx, p, held, gone)
 	a.board.Ended()
 	closeErr := held.Close(cmd.Context())
 	if err == nil && closeErr == nil {
@@ -55,15 +59,11 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 
 // stay keeps what was delivered until we are to end. A signal that asks for that is
 // no failure: ours is to be there until it comes.
-func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held) error {
+func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, gone <-chan struct{}) error {
 	ctx, stop := a.untilSignal(parent)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	gone, err := a.exitWith(ctx, p.ExitWith)
-	if err != nil {
-		return err
-	}
 	go func() {
 		select {
 		case <-gone: // never, when there is nothing to end with

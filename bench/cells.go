@@ -77,6 +77,16 @@ func measureAll(ctx context.Context, o options, progress io.Writer) (rep report,
 	if err != nil {
 		return rep, err
 	}
+	if o.idle > 0 {
+		for _, n := range o.secrets {
+			c, err := b.measureIdle(ctx, n)
+			if err != nil {
+				return rep, err
+			}
+			rep.idle = append(rep.idle, c)
+		}
+		return rep, nil
+	}
 	for _, rtt := range o.rtts {
 		for _, n := range o.secrets {
 			c, err := b.measureCell(ctx, n, rtt)

@@ -145,13 +145,16 @@ func (j job) credentials() []string {
 }
 
 func agentTemplate(j job) (args, env []string, err error) {
+	return agent(j, "exit_after_auth = true\n"+agentFiles(j))
+}
+
+func agentFiles(j job) string {
 	var b strings.Builder
-	b.WriteString("exit_after_auth = true\n")
 	for i := range j.n {
 		fmt.Fprintf(&b, "template {\n  contents = %q\n  destination = %q\n  perms = \"0400\"\n}\n",
 			text(i), filepath.Join(j.out, strconv.Itoa(i)))
 	}
-	return agent(j, b.String())
+	return b.String()
 }
 
 func agentExec(j job) (args, env []string, err error) {

@@ -13,6 +13,9 @@
 // of runs that were neighbours. What each run delivered is checked; a wrong
 // result fails the run, its contestant's cell and the exit status.
 //
+// With -idle the secretboot and the Vault Agent that stay are compared: what they
+// use while nothing happens.
+//
 // The report goes to standard output or -out, progress to standard error. The
 // exit status is 0 when every run was right, 1 when one was not or nothing could
 // be measured, 2 for a wrong command line.
@@ -45,6 +48,7 @@ type options struct {
 	bin        string
 	out        string // empty: standard output
 	markdown   bool
+	idle       time.Duration // 0: bootstraps are timed
 	timeout    time.Duration
 	given      []string // the flags as they were given, for the report
 	path       string   // PATH, the one variable that is handed on
@@ -94,6 +98,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.out, "out", "", "`file` for the report (default standard output)")
 	f.BoolVar(&o.markdown, "md", false, "write the report as Markdown")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "the longest that one run may take")
+	f.DurationVar(&o.idle, "idle", 0, "instead, leave those that stay alone for so `long`, and see what that costs")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -101,8 +106,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	if o.runs < 0 || o.timeout <= 0 {
-		return o, errors.New("-runs must not be negative, -timeout must be positive")
+	if o.runs < 0 || o.timeout <= 0 || o.idle < 0 {
+		return o, errors.New("-runs and -idle must not be negative, -timeout must be positive")
 	}
 	return o, errors.Join(o.lists(*secrets, *rtts, *only), o.absolute())
 }

@@ -28,6 +28,7 @@ type report struct {
 	sizes   [][]string
 	notes   [][]string
 	cells   []cell
+	idle    []idleCell
 }
 
 // describe fills in what is known before the first run.
@@ -149,6 +150,13 @@ func (r report) failures() error {
 			}
 		}
 	}
+	for _, c := range r.idle {
+		for _, row := range c.rows {
+			if row.err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", c.title(), row.name, row.err))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -174,6 +182,9 @@ func (r report) write(w io.Writer, table func(w io.Writer, title string, rows []
 		fmt.Fprintf(w, "- %s\n", line)
 	}
 	for _, c := range r.cells {
+		table(w, c.title(), c.table())
+	}
+	for _, c := range r.idle {
 		table(w, c.title(), c.table())
 	}
 	table(w, "What was run", append([][]string{{"contestant", "what it does"}}, r.notes...))

@@ -105,6 +105,8 @@ type keeper struct {
 	things     map[string]*thing // by the key of an answer
 	ended      []endedLease      // leases that nothing is made of any more
 	stash      map[string]got    // leases that were got for a generation that could not be made
+	logins     int               // again
+	hopeless   bool              // it was said that nobody can
 	newToken   time.Time         // when one came that is yet to be delivered; zero: none
 	refreshing bool
 	retracted  bool // nothing is delivered at the moment

@@ -89,6 +89,35 @@ func TestLostBehindOurBack(t *testing.T) {
 	})
 }
 
+// TestLoginDenied: when the token is gone and nobody lets us in, what hung on it
+// expires as anything does.
+func TestLoginDenied(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *world, s *server) {
+		s.engines["db"] = &engine{kind: "dynamic", ttl: 10 * time.Minute, max: 10 * time.Hour}
+		s.tokenAs = engine{ttl: 20 * time.Minute, max: 10 * time.Hour}
+		p := plan.Plan{Files: []plan.File{file("id", "db#id")}}
+		p.OnExpiry = plan.Set(plan.ExpiryStop, plan.Origin{})
+		k := keep(t, w, s, p)
+		time.Sleep(time.Minute)
+		s.mu.Lock()
+		s.token.gone = true
+		s.down = func(what string) error {
+			if what == "login" {
+				return broken(plan.CodeDenied, "login")
+			}
+			return nil
+		}
+		s.mu.Unlock()
+		time.Sleep(30 * time.Minute)
+		if err := k.stop(); plan.CodeOf(err) != plan.CodeUnavailable {
+			t.Errorf("it did not stop: %v", err)
+		}
+		if what, most := s.busiest(); most > 10 {
+			t.Errorf("%d requests in a minute: %s", most, what)
+		}
+	})
+}
+
 // TestVaultAway: the last good generation stays, and what fails is tried at most
 // ten times a minute.
 func TestVaultAway(t *testing.T) {
@@ -164,12 +193,12 @@ func TestNotMade(t *testing.T) {
 		keep(t, w, s, plan.Plan{Files: []plan.File{template("f", both)}})
 		before := w.read("f")
 		s.set("app", map[string]any{"other": "2"})
-		time.Sleep(18 * time.Minute)
+		time.Sleep(15 * time.Minute)
 		if w.read("f") != before || !strings.Contains(w.logged(), "could not be seen to") {
 			t.Errorf("%q", w.read("f"))
 		}
 		s.set("app", map[string]any{"pw": "3"})
-		time.Sleep(7 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		if f := w.read("f"); !strings.HasPrefix(f, "3 lease") || !s.alive(f[2:]) {
 			t.Errorf("%q\n%s", f, w.logged())
 		}
@@ -207,6 +236,79 @@ func TestNotMade(t *testing.T) {
 		time.Sleep(time.Hour)
 		if w.read("f") != "1" || w.count("commit") != 0 {
 			t.Errorf("%q", w.events)
+		}
+	})
+}
+
+// TestStuckRotation: a static role that Vault does not manage to rotate is asked
+// about with patience, is not expired, as its password still is the one, and the
+// new one is there once it is.
+func TestStuckRotation(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *world, s *server) {
+		e := &engine{kind: "static", ttl: time.Minute, rotatedAt: time.Now()}
+		s.engines["role"] = e
+		p := plan.Plan{Files: []plan.File{file("pw", "role#password")}}
+		p.OnExpiry = plan.Set(plan.ExpiryStop, plan.Origin{})
+		k := keep(t, w, s, p)
+		s.mu.Lock()
+		e.stuck = true
+		s.mu.Unlock()
+		time.Sleep(30 * time.Minute)
+		if what, most := s.busiest(); most > 10 {
+			t.Errorf("%d requests in a minute: %s", most, what)
+		}
+		s.mu.Lock()
+		e.stuck = false
+		s.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if pw := w.read("pw"); pw != "pw31" && pw != "pw32" {
+			t.Errorf("%q", pw)
+		}
+		if err := k.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLeaseOfTheTokenBefore: a lease that was asked for with the token before is
+// not kept when another login came in between: it ends with that token.
+func TestLeaseOfTheTokenBefore(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *world, s *server) {
+		s.engines["db"] = &engine{kind: "dynamic", ttl: 100 * time.Second, max: 200 * time.Second, fixed: true}
+		s.tokenAs = engine{ttl: 100 * time.Second, max: 100 * time.Second, fixed: true}
+		keep(t, w, s, plan.Plan{Files: []plan.File{file("id", "db#id")}})
+		s.mu.Lock()
+		s.slow = map[string]time.Duration{"db": 6 * time.Second}
+		s.mu.Unlock()
+		for range 4000 {
+			time.Sleep(time.Second)
+			if id := w.read("id"); !s.alive(id) {
+				t.Fatalf("%s is delivered and has ended\n%s", id, w.logged())
+			}
+		}
+	})
+}
+
+// TestSilentServer: a request that is never answered is given up in time for
+// another one.
+func TestSilentServer(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *world, s *server) {
+		s.engines["db"] = &engine{kind: "dynamic", ttl: 20 * time.Second, max: time.Hour, fixed: true}
+		keep(t, w, s, plan.Plan{Files: []plan.File{file("id", "db#id")}})
+		s.mu.Lock()
+		s.slow = map[string]time.Duration{"db": time.Hour}
+		s.mu.Unlock()
+		for s.count("read db") < 2 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.mu.Lock()
+		s.slow = nil
+		s.mu.Unlock()
+		for range 20 {
+			time.Sleep(time.Second)
+			if id := w.read("id"); !s.alive(id) {
+				t.Fatalf("%s is delivered and has ended\n%s", id, w.logged())
+			}
 		}
 	})
 }

@@ -33,7 +33,8 @@ type server struct {
 	asked   map[string][]time.Time // requests by what they were for
 	down    func(what string) error
 	dropped []string
-	noMeta  bool // the policy does not allow metadata
+	noMeta  bool                     // the policy does not allow metadata
+	slow    map[string]time.Duration // how long a read takes before it is answered
 }
 
 // engine is one path.
@@ -45,6 +46,7 @@ type engine struct {
 	data      map[string]any
 	version   int
 	rotatedAt time.Time
+	stuck     bool // the password of a static role is not rotated
 }
 
 type modelLease struct {
@@ -227,7 +229,7 @@ func (s *server) Attempt() func(context.Context, plan.Read, map[string]secret.Va
 }
 
 func (s *server) Generation() func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error) {
-	return func(_ context.Context, r plan.Read, _ map[string]secret.Value) (secret.Secret, error) {
+	return func(ctx context.Context, r plan.Read, _ map[string]secret.Value) (secret.Secret, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err := s.note("read " + r.Path); err != nil {
@@ -236,7 +238,17 @@ func (s *server) Generation() func(context.Context, plan.Read, map[string]secret
 		if !s.token.alive() {
 			return secret.Secret{}, tokenGone()
 		}
-		return s.answer(r)
+		ans, err := s.answer(r)
+		if d := s.slow[r.Path]; d > 0 {
+			s.mu.Unlock()
+			defer s.mu.Lock()
+			select {
+			case <-time.After(d):
+			case <-ctx.Done():
+				return secret.Secret{}, broken(plan.CodeUnavailable, "no answer")
+			}
+		}
+		return ans, err
 	}
 }
 
@@ -255,6 +267,9 @@ func (s *server) answer(r plan.Read) (secret.Secret, error) {
 	case "static":
 		left := e.ttl - time.Since(e.rotatedAt)%e.ttl
 		round := int(time.Since(e.rotatedAt) / e.ttl)
+		if e.stuck {
+			left, round = 0, 0
+		}
 		return secret.Secret{MountType: "database", Data: secret.NewTree(map[string]any{
 			"password": "pw" + strconv.Itoa(round), "ttl": json.Number(strconv.Itoa(int(left.Seconds()))), "last_vault_rotation": "x",
 		})}, nil

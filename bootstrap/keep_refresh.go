@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -30,7 +31,9 @@ const refreshLimit = 2 * time.Minute
 // round is one set of reads, and what came of it.
 type round struct {
 	keys   []string // what is read again
-	token  bool     // and the token is another
+	limits map[string]time.Duration
+	logins int  // how many there had been when it began
+	token  bool // and the token is another
 	failed map[string]error
 	fresh  map[string]got  // of keys, where another answer came
 	next   *generation     // nil: nothing has changed, or err
@@ -41,7 +44,7 @@ type round struct {
 // refresh reads again what is due, and what is polled and will be due soon: one
 // wake-up serves them all.
 func (k *keeper) refresh(ctx context.Context, now time.Time) {
-	r := &round{failed: map[string]error{}, fresh: map[string]got{}}
+	r := &round{failed: map[string]error{}, fresh: map[string]got{}, limits: map[string]time.Duration{}, logins: k.logins}
 	for key, t := range k.things {
 		if t.step != lease.Replace || t.due.IsZero() {
 			continue
@@ -52,6 +55,7 @@ func (k *keeper) refresh(ctx context.Context, now time.Time) {
 		}
 		if !t.due.After(now.Add(slack)) {
 			r.keys = append(r.keys, key)
+			r.limits[key] = lease.Patience(t.left(now))
 		}
 	}
 	for _, key := range r.keys {
@@ -80,12 +84,12 @@ func (j *Job) again(ctx context.Context, r *round, g *generation) {
 	read := j.vault.Attempt()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	known := maps.Clone(r.fresh) // leases that were got before
-	for _, key := range r.keys {
-		if _, ok := known[key]; ok {
-			continue
-		}
+	// The list comes first: fresh is written to as soon as one is asked for.
+	ask := slices.DeleteFunc(slices.Clone(r.keys), func(key string) bool { _, stashed := r.fresh[key]; return stashed })
+	for _, key := range ask {
 		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, r.limits[key])
+			defer cancel()
 			asked := time.Now()
 			a, changed, err := j.readAgain(ctx, read, g.needs[key], g.answers[key])
 			mu.Lock()
@@ -153,7 +157,27 @@ func same(a, b render.Answer) bool {
 	if x.LeaseID != "" || x.Auth != nil || x.Wrap != nil {
 		return false
 	}
+	if overdue(x.Data.Reveal()) {
+		return sameRotation(x.Data.Reveal(), y.Data.Reveal())
+	}
 	return reflect.DeepEqual(x.Data.Reveal(), y.Data.Reveal())
+}
+
+// overdue reports whether an answer is of a static role that Vault should have
+// rotated by now.
+func overdue(data map[string]any) bool {
+	_, rotates := data["last_vault_rotation"]
+	ttl, ok := data["ttl"].(json.Number)
+	n, err := ttl.Int64()
+	return rotates && ok && err == nil && n <= 0
+}
+
+// sameRotation compares two answers of a static role but for what is left of them.
+func sameRotation(x, y map[string]any) bool {
+	x, y = maps.Clone(x), maps.Clone(y)
+	delete(x, "ttl")
+	delete(y, "ttl")
+	return reflect.DeepEqual(x, y)
 }
 
 // refreshed goes on with what came of a round.
@@ -171,25 +195,40 @@ func (k *keeper) refreshed(ctx context.Context, r *round) {
 	}
 	for _, key := range r.keys {
 		if t := k.things[key]; t != nil && r.failed[key] == nil && (r.made == nil || !r.made[key]) {
-			k.renewLife(now, key, t)
+			k.renewLife(now, t)
 		}
 	}
 	if r.next != nil {
 		k.watch(now, r.made)
+		k.distrust(now, r)
 	}
 	if len(r.failed) == 0 {
 		k.Observer.Delivered(switched)
 	}
 }
 
-// renewLife is for what was read again and says the same: a poll, or the password
-// of a static role that Vault has not rotated after all.
-func (k *keeper) renewLife(now time.Time, key string, t *thing) {
-	if life := lifeOf(now, k.held.generation.answers[key].Secret); t.leaseID == "" && life.TTL > 0 && t.failures == 0 && t.life.TTL > 0 {
-		k.failed(now, &plan.Problem{Code: plan.CodeData, Origin: t.need.Read.Origin, What: "secret " + t.need.Read.Path, Why: "it is due and was not replaced yet"}, t)
+// distrust reads leases again that were got while somebody else logged in: they
+// may hang on the token before, and end with it.
+func (k *keeper) distrust(now time.Time, r *round) {
+	if r.logins == k.logins {
 		return
 	}
-	k.schedule(t, now)
+	for key := range r.made {
+		if t := k.things[key]; t != nil && t.leaseID != "" {
+			t.step, t.due = lease.Replace, now
+		}
+	}
+}
+
+// renewLife is for what was read again and says the same: a poll, or the password
+// of a static role that Vault has not rotated after all, which is still the one.
+func (k *keeper) renewLife(now time.Time, t *thing) {
+	if t.leaseID != "" || t.life.TTL <= 0 {
+		k.schedule(t, now)
+		return
+	}
+	k.failed(now, &plan.Problem{Code: plan.CodeData, Origin: t.need.Read.Origin, What: "secret " + t.need.Read.Path, Why: "it is due and was not replaced yet"}, t)
+	t.life = lease.Rotated(now, t.due.Sub(now))
 }
 
 // tellReads tells which reads failed, each reason once.
@@ -232,7 +271,7 @@ func (k *keeper) notMade(now time.Time, r *round) {
 		}
 	}
 	for key, a := range r.fresh {
-		if a.Err == nil && a.Secret.LeaseID != "" {
+		if a.Err == nil && a.Secret.LeaseID != "" && r.logins == k.logins {
 			k.stash[key] = a
 		}
 	}
@@ -241,7 +280,7 @@ func (k *keeper) notMade(now time.Time, r *round) {
 		k.tokenLost(r.err)
 	}
 	if r.token {
-		k.newToken = now.Add(lease.Wait(1, 0, 0, k.Chance()))
+		k.newToken = now.Add(lease.Wait(3, 0, 0, k.Chance()))
 	}
 }
 
@@ -263,7 +302,7 @@ func (k *keeper) publish(ctx context.Context, now time.Time, next *generation) (
 			return false, err
 		}
 		switched, k.retracted = true, false
-		k.prune = append(k.prune, now.Add(k.keptPrevious()))
+		k.prune = append(k.prune, time.Now().Add(k.keptPrevious())) // not now: that was before Commit
 		k.log.Info("delivered again", slog.Int("files_changed", len(changed.files)))
 	}
 	names := changedNames(append(oldVars, memfds(oldFiles)...), append(vars, memfds(files)...))

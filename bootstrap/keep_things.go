@@ -209,8 +209,10 @@ func (it item) refresh() plan.Refresh {
 // renewLease asks for more time.
 func (k *keeper) renewLease(ctx context.Context, t *thing) {
 	t.busy = true
-	id, asked := t.leaseID, t.life.Asked
+	id, asked, patience := t.leaseID, t.life.Asked, lease.Patience(t.left(time.Now()))
 	k.do(ctx, func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		l, err := k.job.vault.RenewLease(ctx, id, asked)
 		return func() { k.leaseRenewed(t, l, err) }
 	})

@@ -11,6 +11,10 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/secret"
 )
 
+// hopelessWait is how long it takes until another login is tried after one that
+// cannot be repeated: somebody may have put a new input into its file.
+const hopelessWait = 5 * time.Minute
+
 // tokenKnown begins to keep the token.
 func (k *keeper) tokenKnown(l secret.Lease, err error) {
 	now := time.Now()
@@ -34,10 +38,12 @@ func (k *keeper) tokenKnown(l secret.Lease, err error) {
 // seeToToken does what is due.
 func (k *keeper) seeToToken(ctx context.Context) {
 	k.token.busy = true
-	asked := k.token.life.Asked
+	asked, patience := k.token.life.Asked, lease.Patience(k.token.left(time.Now()))
 	switch k.token.step {
 	case lease.Renew:
 		k.do(ctx, func(ctx context.Context) func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			l, err := k.job.vault.RenewToken(ctx, asked)
 			return func() { k.token.busy = false; k.tokenRenewed(l, err) }
 		})
@@ -103,12 +109,12 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	k.Observer.Login(err)
 	switch {
 	case errors.Is(err, secret.ErrNoRelogin):
-		k.token.due, k.token.step = time.Time{}, lease.Nothing
-		for _, t := range k.things {
-			if t.leaseID != "" && t.due.IsZero() { // it ended with the token
-				t.failures++
-			}
+		k.token.due, k.token.step = now.Add(hopelessWait), lease.Replace
+		k.failWithToken()
+		if k.hopeless {
+			return
 		}
+		k.hopeless = true
 		attrs := []any{slog.String("problem", err.Error())}
 		if left := k.token.left(now); left > 1 {
 			attrs = append(attrs, slog.String("token_ends_in", left.Round(time.Second).String()))
@@ -116,10 +122,13 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		k.log.Error("nobody can log in again: from the end of the token on, nothing is kept fresh", attrs...)
 		return
 	case err != nil:
+		k.failWithToken()
 		k.failed(now, err, &k.token)
 		return
 	}
-	k.token.failures = 0
+	k.token.failures, k.hopeless = 0, false
+	k.logins++
+	clear(k.stash)      // those leases hang on the token before
 	k.job.tellMade(nil) // the token is a secret too
 	k.tokenKnown(l, unknown)
 	for _, t := range k.things {
@@ -130,6 +139,16 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	for _, p := range k.held.generation.parts {
 		if p.used[tokenKey] { // the token itself was delivered
 			k.newToken = now
+		}
+	}
+}
+
+// failWithToken is for leases that wait for another login: they cannot be seen to
+// either, so that their end is one that is told of.
+func (k *keeper) failWithToken() {
+	for _, t := range k.things {
+		if t.leaseID != "" && t.due.IsZero() {
+			t.failures++
 		}
 	}
 }

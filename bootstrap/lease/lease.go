@@ -109,7 +109,8 @@ func (l Life) Expires() (at time.Time, ok bool) {
 // Next says what is done next and when. chance, from 0 up to 1, spreads it, so
 // that what was started together is not renewed together: a renewal comes at 60
 // to 72 % of the life, a replacement, which leaves its consumer time to act, at
-// 76 to 86 %.
+// 76 to 86 %, and sooner where a max TTL has left less than a quarter of a whole
+// life for that.
 func (l Life) Next(chance float64) (Step, time.Time) {
 	renew := l.Renewable && !l.Final
 	switch {
@@ -124,7 +125,11 @@ func (l Life) Next(chance float64) (Step, time.Time) {
 	case renew:
 		return Renew, l.Got.Add(max(share(l.TTL, 0.60, 0.12, chance), soonest))
 	}
-	return Replace, l.Got.Add(max(share(l.TTL, 0.76, 0.10, chance), soonest))
+	at := share(l.TTL, 0.76, 0.10, chance)
+	if l.TTL < l.Asked-l.Asked/10 { // little may be left: a try that fails must not be the last
+		at = min(at, l.TTL-share(l.Asked, 0.20, 0.05, chance))
+	}
+	return Replace, l.Got.Add(max(at, soonest))
 }
 
 func share(of time.Duration, from, spread, chance float64) time.Duration {
@@ -132,8 +137,13 @@ func share(of time.Duration, from, spread, chance float64) time.Duration {
 }
 
 const (
-	// shortestWait keeps to ten tries a minute for whatever fails.
+	// shortestWait keeps to ten steps a minute for whatever does not even live
+	// that long.
 	shortestWait = 6 * time.Second
+
+	// A failure may have passed soon, and little may be left: the first two
+	// waits are short. With those that follow ten tries still take a minute.
+	firstWait, secondWait, steadyWait = 2 * time.Second, 4 * time.Second, 7 * time.Second
 
 	longestWait = time.Minute
 
@@ -141,19 +151,39 @@ const (
 	longestAfter = 10 * time.Minute
 )
 
-// Wait says how long to wait after the nth failure in a row, from 1: 6 seconds,
-// then twice as long each time up to a minute, and up to a quarter more by
-// chance. left is the time until something ends, 0 where nothing does: then it is
-// tried again before half of it is over. after is what the server asked for
-// (Retry-After), which counts where it is longer. It is never less than 6 seconds.
+// Wait says how long to wait after the nth failure in a row, from 1: 2, 4 and 7
+// seconds, then twice as long each time up to a minute, and up to a quarter more
+// by chance. left is the time until something ends, 0 where nothing does: then
+// it is tried again before half of it is over, but not more often than every 7
+// seconds. after is what the server asked for (Retry-After), which counts where
+// it is longer.
 func Wait(nth int, left, after time.Duration, chance float64) time.Duration {
 	wait := longestWait
-	if nth <= 4 {
-		wait = min(shortestWait<<max(nth-1, 0), longestWait)
+	switch {
+	case nth <= 1:
+		wait = firstWait
+	case nth == 2:
+		wait = secondWait
+	case nth <= 6:
+		wait = min(steadyWait<<(nth-3), longestWait)
 	}
-	if left > 0 && wait > left/2 {
-		wait = max(left/2, shortestWait)
+	if left > 0 && wait > left/2 && nth > 2 {
+		wait = max(left/2, steadyWait)
 	}
 	wait += share(wait, 0, 0.25, chance)
 	return max(wait, min(after, longestAfter))
 }
+
+// Patience is how long one request may take for what ends in left, 0 where
+// nothing does: there must be time for another.
+func Patience(left time.Duration) time.Duration {
+	if left <= 0 {
+		return longestTry
+	}
+	return min(max(left/2, shortestTry), longestTry)
+}
+
+const (
+	shortestTry = 2 * time.Second
+	longestTry  = 30 * time.Second
+)

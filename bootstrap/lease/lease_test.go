@@ -137,23 +137,65 @@ func TestWait(t *testing.T) {
 		chance      float64
 		want        time.Duration
 	}{
-		{1, 0, 0, 0, 6 * time.Second},
-		{2, 0, 0, 0, 12 * time.Second},
-		{3, 0, 0, 0, 24 * time.Second},
-		{4, 0, 0, 0, 48 * time.Second},
-		{5, 0, 0, 0, time.Minute},
+		{1, 0, 0, 0, 2 * time.Second},
+		{2, 0, 0, 0, 4 * time.Second},
+		{3, 0, 0, 0, 7 * time.Second},
+		{4, 0, 0, 0, 14 * time.Second},
+		{6, 0, 0, 0, 56 * time.Second},
+		{7, 0, 0, 0, time.Minute},
 		{math.MaxInt, 0, 0, 0, time.Minute},
-		{0, 0, 0, 0, 6 * time.Second},
-		{5, 0, 0, 1, 75 * time.Second},
-		{5, 40 * time.Second, 0, 0, 20 * time.Second},
-		{5, time.Second, 0, 0, 6 * time.Second},
+		{0, 0, 0, 0, 2 * time.Second},
+		{7, 0, 0, 1, 75 * time.Second},
+		{6, 40 * time.Second, 0, 0, 20 * time.Second},
+		{5, time.Second, 0, 0, 7 * time.Second},
 		{1, 0, 30 * time.Second, 0, 30 * time.Second},
 		{1, 0, 24 * time.Hour, 0, 10 * time.Minute},
-		{5, -time.Second, 0, 0, time.Minute},
+		{7, -time.Second, 0, 0, time.Minute},
+		{1, time.Second, 0, 0, 2 * time.Second},
 	}
 	for _, tt := range tests {
 		if got := lease.Wait(tt.nth, tt.left, tt.after, tt.chance); got != tt.want {
 			t.Errorf("Wait(%d, %v, %v, %v) = %v, want %v", tt.nth, tt.left, tt.after, tt.chance, got, tt.want)
+		}
+	}
+}
+
+// TestWaitIsBounded: whatever is left, ten tries take a minute.
+func TestWaitIsBounded(t *testing.T) {
+	for _, left := range []time.Duration{0, 1, time.Second, 20 * time.Second, time.Hour} {
+		for first := 1; first < 9; first++ {
+			took := time.Duration(0)
+			for nth := first; nth < first+10; nth++ {
+				took += lease.Wait(nth, max(left-took, min(left, 1)), 0, 0)
+			}
+			if took < time.Minute {
+				t.Errorf("%v left, from failure %d on: ten tries take %v", left, first, took)
+			}
+		}
+	}
+}
+
+// TestLittleLeft: what a max TTL leaves is not spent to the last: there is time
+// for another try.
+func TestLittleLeft(t *testing.T) {
+	const ttl = 20 * time.Second
+	for left := time.Second; left < ttl; left += time.Second {
+		life := lease.New(start, ttl, true).Renewed(start, left, true)
+		step, at := life.Next(0.999)
+		end, _ := life.Expires()
+		spare := end.Sub(at)
+		if want := min(ttl/8, left-time.Second); spare < want && step == lease.Replace {
+			t.Errorf("%v left: replaced %v before the end", left, spare)
+		}
+	}
+}
+
+func TestPatience(t *testing.T) {
+	for left, want := range map[time.Duration]time.Duration{
+		0: 30 * time.Second, 1: 2 * time.Second, 10 * time.Second: 5 * time.Second, time.Hour: 30 * time.Second, -1: 30 * time.Second,
+	} {
+		if got := lease.Patience(left); got != want {
+			t.Errorf("Patience(%v) = %v, want %v", left, got, want)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func locate(text []byte, err error) *SyntaxError {
 }
 
 // maxSearch bounds the bytes that are read again to find a column.
-const maxSearch = 4 << 20
+const maxSearch = 512 << 10
 
 // search finds where a text fails by reading its beginnings.
 type search struct {

@@ -64,10 +64,10 @@ func TestTime(t *testing.T) {
 		"a: ", "- ", "[", "{", "? ", "# c\n", "a: 1\n", "'", "\"\\n", "&a ", "*", "! ", "|\n", "{a: 1, ", "a:\n", "x: [\n", "\t",
 	} {
 		for _, end := range []string{"", "\nz: *a"} {
-			text := strings.Repeat(part, 1<<15/len(part)) + end
+			text := strings.Repeat(part, 1<<13/len(part)) + end
 			start := time.Now()
 			_, err := yamldoc.Parse([]byte(text))
-			if took := time.Since(start); took > time.Minute {
+			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("%q and %q: %v, %v", part, end, took, err)
 			}
 		}
