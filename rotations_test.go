@@ -9,8 +9,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,100 +36,168 @@ files:
   - { path: deep/er/n, secret: "secret/app#n" }
 `
 
-// TestRotations switches as fast as it can, under readers that open ..data once
-// and read below it, and such that follow the names: nobody sees a mixture of two
-// generations, a part of a file, or none. The binary, the folder and the readers are
-// real; a file stands in for Vault, as nothing else is as fast.
-func TestRotations(t *testing.T) {
-	dir, ours := t.TempDir(), ""
-	ours = filepath.Join(dir, "secretboot")
-	if out, err := exec.Command("go", "build", "-o", ours, ".").CombinedOutput(); err != nil {
+// rotator is what both tests of rotations share: the real binary, a real folder,
+// and a file that stands in for Vault, as nothing else is as fast.
+type rotator struct {
+	t               *testing.T
+	dir, ours, sink string
+	pairs           []keyPair
+	log             *lockedBuffer
+	n               int // the last rotation
+
+	stop  chan struct{}
+	wait  sync.WaitGroup
+	looks atomic.Int64
+}
+
+func newRotator(t *testing.T) *rotator {
+	t.Helper()
+	r := &rotator{t: t, dir: t.TempDir(), pairs: keyPairs(t, 8), log: &lockedBuffer{}, stop: make(chan struct{})}
+	r.ours = filepath.Join(r.dir, "secretboot")
+	if out, err := exec.Command("go", "build", "-o", r.ours, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	sink, err := os.MkdirTemp("/dev/shm", "sb-rotations-")
-	if err != nil {
+	var err error
+	if r.sink, err = os.MkdirTemp("/dev/shm", "sb-rotations-"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(sink) })
-	dev := filepath.Join(dir, "dev.yaml")
-	pairs := keyPairs(t, 8)
-	writeDev(t, dev, 0, pairs)
-	if err := os.WriteFile(filepath.Join(dir, "sb.yaml"), []byte(rotationsConfig), 0o600); err != nil {
+	t.Cleanup(func() { _ = os.RemoveAll(r.sink) })
+	if err := os.WriteFile(filepath.Join(r.dir, "sb.yaml"), []byte(rotationsConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &lockedBuffer{}
-	cmd := exec.Command(ours, "watch", "-c", filepath.Join(dir, "sb.yaml"), "--dev", dev, "--dir", sink)
-	cmd.Env, cmd.Stdout, cmd.Stderr = []string{"HOME=" + dir, "PATH=/usr/bin:/bin"}, log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	await(t, log, "the first generation", func() bool { _, err := os.Stat(filepath.Join(sink, "..data")); return err == nil })
+	r.write()
+	return r
+}
 
-	stop := make(chan struct{})
-	var wait sync.WaitGroup
-	var looks atomic.Int64
+// start starts the binary.
+func (r *rotator) start() *exec.Cmd {
+	r.t.Helper()
+	cmd := exec.Command(r.ours, "watch", "-c", filepath.Join(r.dir, "sb.yaml"), "--dev", filepath.Join(r.dir, "dev.yaml"), "--dir", r.sink)
+	cmd.Env, cmd.Stdout, cmd.Stderr = []string{"HOME=" + r.dir, "PATH=/usr/bin:/bin"}, r.log, r.log
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd
+}
+
+// rotate changes what is delivered, and waits until it is there.
+func (r *rotator) rotate() {
+	r.t.Helper()
+	r.n++
+	r.write()
+	r.arrived()
+}
+
+func (r *rotator) arrived() {
+	r.t.Helper()
+	want := strconv.Itoa(r.n)
+	r.await("rotation "+want, func() bool {
+		text, err := os.ReadFile(filepath.Join(r.sink, "n"))
+		return err == nil && string(text) == want
+	})
+}
+
+// read starts four readers: two open ..data once, two follow the names.
+func (r *rotator) read() {
 	for i := range 4 {
-		wait.Go(func() {
+		r.wait.Go(func() {
 			for seen := 0; ; {
 				select {
-				case <-stop:
+				case <-r.stop:
 					return
 				default:
 				}
-				n, err := lookOnce(sink, i%2 == 0)
+				n, err := lookOnce(r.sink, i%2 == 0)
 				if err != nil || n < seen {
-					t.Errorf("reader %d at rotation %d: %v", i, n, err)
+					r.t.Errorf("reader %d, after rotation %d: %d, %v", i, seen, n, err)
 					return
 				}
 				seen = n
-				looks.Add(1)
+				r.looks.Add(1)
 				time.Sleep(200 * time.Microsecond) // the binary needs the CPU too
 			}
 		})
 	}
+}
+
+// end ends the readers, and then the binary, which leaves nothing.
+func (r *rotator) end(cmd *exec.Cmd) {
+	r.t.Helper()
+	close(r.stop)
+	r.wait.Wait()
+	r.await("the end of what was replaced", func() bool { return generations(r.sink) == 1 })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		r.t.Errorf("%v\n%s", err, r.log)
+	}
+	if left, err := os.ReadDir(r.sink); err != nil || len(left) > 0 {
+		r.t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestRotations switches as fast as it can, under readers that open ..data once
+// and read below it, and such that follow the names: nobody sees a mixture of two
+// generations, a part of a file, or none.
+func TestRotations(t *testing.T) {
+	r := newRotator(t)
+	cmd := r.start()
+	r.arrived()
+	r.read()
 	began := time.Now()
-	early := footprint{}
-	for n := 1; n <= rotations; n++ {
-		writeDev(t, dev, n, pairs)
-		want := strconv.Itoa(n)
-		await(t, log, "rotation "+want, func() bool {
-			text, err := os.ReadFile(filepath.Join(sink, "n"))
-			return err == nil && string(text) == want
-		})
-		if n == rotations/4 {
+	var early footprint
+	var err error
+	for range rotations {
+		r.rotate()
+		if r.n == rotations/4 {
 			early, err = footprintOf(cmd.Process.Pid)
 		}
 	}
 	took := time.Since(began)
 	late, lateErr := footprintOf(cmd.Process.Pid)
-	close(stop)
-	wait.Wait()
-	t.Logf("%d rotations in %v, %d looks; RSS %d KiB, then %d; descriptors %d, then %d", rotations, took.Round(time.Millisecond), looks.Load(), early.rss, late.rss, early.fds, late.fds)
+	r.end(cmd)
+	t.Logf("%d rotations in %v, %d looks; RSS %d KiB, then %d; descriptors %d, then %d", rotations, took.Round(time.Millisecond), r.looks.Load(), early.rss, late.rss, early.fds, late.fds)
 	if err := errors.Join(err, lateErr); err != nil || late.rss > early.rss+early.rss/4+2048 || late.fds > early.fds+2 {
 		t.Errorf("%+v, then %+v; %v", early, late, err)
 	}
-	await(t, log, "the end of what was replaced", func() bool { return generations(sink) == 1 })
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+}
+
+// TestRotationsKilled kills the binary in the middle of its rotations, and starts it
+// again, under the same readers: they see as little of that.
+func TestRotationsKilled(t *testing.T) {
+	r := newRotator(t)
+	cmd := r.start()
+	r.arrived()
+	r.read()
+	random := mathrand.New(mathrand.NewPCG(1, uint64(time.Now().UnixNano())))
+	const kills = 40
+	for range kills {
+		r.rotate()
+		r.n++
+		r.write() // and somewhere in this one
+		time.Sleep(time.Duration(random.IntN(12000)) * time.Microsecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		cmd = r.start()
+		r.arrived()
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, log)
-	}
-	if left, err := os.ReadDir(sink); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
-	}
+	r.end(cmd)
+	t.Logf("killed %d times, %d looks", kills, r.looks.Load())
 }
 
 // await waits for what another process does.
-func await(t *testing.T, log fmt.Stringer, what string, ok func() bool) {
-	t.Helper()
+func (r *rotator) await(what string, ok func() bool) {
+	r.t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("waited 30 s in vain for %s\n%.4000s", what, log)
+	r.t.Fatalf("waited 30 s in vain for %s\n%.4000s", what, r.log)
 }
 
 // generations counts the folders of generations in a sink.
@@ -204,11 +272,11 @@ func keyPairs(t *testing.T, n int) (pairs []keyPair) {
 	return pairs
 }
 
-// writeDev replaces the file that stands in for Vault as an editor does.
-func writeDev(t *testing.T, path string, n int, pairs []keyPair) {
-	t.Helper()
-	pair := pairs[n%len(pairs)]
-	text, err := json.Marshal(map[string]any{"secret/data/app": map[string]string{"n": strconv.Itoa(n), "crt": pair.crt, "key": pair.key}})
+// write replaces the file that stands in for Vault as an editor does.
+func (r *rotator) write() {
+	r.t.Helper()
+	path, pair := filepath.Join(r.dir, "dev.yaml"), r.pairs[r.n%len(r.pairs)]
+	text, err := json.Marshal(map[string]any{"secret/data/app": map[string]string{"n": strconv.Itoa(r.n), "crt": pair.crt, "key": pair.key}})
 	if err == nil {
 		err = os.WriteFile(path+".new", text, 0o600)
 	}
@@ -216,6 +284,6 @@ func writeDev(t *testing.T, path string, n int, pairs []keyPair) {
 		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 }

@@ -149,6 +149,7 @@ func (k *keeper) start() {
 	k.watch(now, nil)
 	k.Observer.Delivered(true)
 	if k.held.takenOver {
+		k.prune = append(k.prune, now.Add(k.keptPrevious()))
 		_, files := split(k.held.outputs())
 		k.agenda.add(now, k.job.plan.Refresh, files, nil)
 	}
