@@ -105,11 +105,34 @@ func noCommand(root *cobra.Command, args []string) error {
 	return &plan.Problem{Code: plan.CodeUsage, What: "unknown command " + strconv.Quote(args[0]), Fix: fix}
 }
 
-// meantFlag names the flag that a mistyped one may have been.
+// noArgument refuses a word after a command that has none. Most who write one
+// expect the command to start it, as run does.
+func noArgument(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	p := &plan.Problem{
+		Code: plan.CodeUsage, What: "unknown argument " + strconv.Quote(args[0]), Why: cmd.Name() + " takes options only",
+		Fix: "see " + cmd.CommandPath() + " --help",
+	}
+	if cmd.Name() == "init" || cmd.Name() == "watch" {
+		p.Why, p.Fix = cmd.Name()+" starts no command", "leave it out, or use secretboot run"
+	}
+	return p
+}
+
+// meantFlag names the flag that a mistyped one may have been, or the commands that
+// have the one that this command lacks.
 func meantFlag(cmd *cobra.Command, err error) string {
+	if letter, ok := strings.CutPrefix(err.Error(), "unknown shorthand flag: '"); ok {
+		return haveFlag(cmd, func(f *pflag.Flag) bool { return f.Shorthand != "" && f.Shorthand == letter[:1] })
+	}
 	wrong, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return ""
+	}
+	if elsewhere := haveFlag(cmd, func(f *pflag.Flag) bool { return f.Name == wrong }); elsewhere != "" {
+		return elsewhere
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
@@ -117,6 +140,22 @@ func meantFlag(cmd *cobra.Command, err error) string {
 		return "did you mean --" + meant + "? "
 	}
 	return ""
+}
+
+// haveFlag says which commands have a flag that cmd lacks; "" when none has it.
+func haveFlag(cmd *cobra.Command, is func(*pflag.Flag) bool) string {
+	var names []string
+	for _, c := range cmd.Root().Commands() {
+		found := false
+		c.Flags().VisitAll(func(f *pflag.Flag) { found = found || is(f) })
+		if found {
+			names = append(names, c.Name())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "it is an option of " + strings.Join(names, ", ") + ", not of " + cmd.Name() + "; "
 }
 
 // declarationsTopic is `secretboot help declarations`.
@@ -151,7 +190,7 @@ func (a *app) initCommand() *cobra.Command {
 		Use:     "init [flags]",
 		Short:   "deliver and exit (init container, CI step)",
 		Example: "  secretboot init -c /etc/secretboot.yaml --dir /run/secrets",
-		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
+		Args:    noArgument, DisableFlagsInUseLine: true,
 		RunE: a.init,
 	}
 	addFlags(cmd)
@@ -198,7 +237,7 @@ func (a *app) toShred(paths []string) ([]string, error) {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "print the version", Args: noArgument,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.stdout, "secretboot "+version())
 			return written(err)

@@ -21,7 +21,7 @@ func (a *app) convertCommand() *cobra.Command {
 		Use:     "convert --from KIND[:PATH] [flags]",
 		Short:   "write our own configuration from any declaration",
 		Example: "  secretboot convert --from externalsecret:es.yaml > secretboot.yaml",
-		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
+		Args:    noArgument, DisableFlagsInUseLine: true,
 	}
 	addNamedFlags(cmd, convertOptions())
 	output := cmd.Flags().StringP("output", "o", "yaml", "yaml; or patch, what makes a manifest's workload start with us, and configmap, what that mounts")

@@ -125,7 +125,7 @@ func (m *masking) learn(session bootstrap.Vault, made []bootstrap.Made, log *slo
 		m.told[s.Name] = true
 		m.mu.Unlock()
 		if !told {
-			log.Warn("not every form of this secret is masked", slog.String("secret", s.Name), slog.String("why", s.Why))
+			log.Warn("this secret is not masked, or not in every form", slog.String("secret", s.Name), slog.String("why", s.Why))
 		}
 	}
 }

@@ -19,9 +19,9 @@ func (a *app) readyCommand() *cobra.Command {
 		Use:   "ready [--dir DIR]",
 		Short: "tell whether what was delivered can be used (exec probe)",
 		Long: "Ends with 0 when a whole generation is in the folder, it has not expired, and who delivered\n" +
-			"it lives or left it for good; else with 69 and the reason. It has to run as the same user.",
+			"it lives or left it for others (init and watch do); else with 69 and the reason. It has to run as the same user.",
 		Example: "  secretboot ready --dir /run/secrets",
-		Args:    cobra.NoArgs, DisableFlagsInUseLine: true,
+		Args:    noArgument, DisableFlagsInUseLine: true,
 	}
 	dir := cmd.Flags().String("dir", "", "the folder that files are delivered to (default SECRETBOOT_DIR or "+defaultDir+")")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -226,6 +226,9 @@ func (a *app) check(ctx context.Context, p plan.Plan, t *target, private bool) (
 	if a.keeps {
 		ps.Add(a.publish(ctx, p.Listen, len(ps) == 0))
 	}
+	if len(ps) > 0 && job != nil {
+		ps.Add(job.Abandon())
+	}
 	return job, ps.Err()
 }
 

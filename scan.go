@@ -22,7 +22,7 @@ func (a *app) scanCommand() *cobra.Command {
 		Short: "is a secret of this plan in what is about to be published?",
 		Example: "  secretboot scan -c secretboot.yaml dist\n" +
 			"  docker save app | secretboot scan -c secretboot.yaml -",
-		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+		Args: somethingToScan, DisableFlagsInUseLine: true,
 	}
 	addFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print what was found as JSON")
@@ -35,6 +35,17 @@ func (a *app) scanCommand() *cobra.Command {
 		return a.scan(cmd, s, *asJSON, paths)
 	}
 	return cmd
+}
+
+// somethingToScan wants at least one path.
+func somethingToScan(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
+	}
+	return &plan.Problem{
+		Code: plan.CodeUsage, What: "scan", Why: "no argument names what to look through",
+		Fix: "name files and folders, or - for standard input; see secretboot scan --help",
+	}
 }
 
 // scan reads the plan's secrets, ends the login and only then looks for them.
@@ -59,7 +70,7 @@ func (a *app) scan(cmd *cobra.Command, s *search, asJSON bool, paths []string) e
 	s.know(values)
 	defer s.set.Wipe()
 	for _, left := range s.report.Skipped {
-		a.logger().Warn("not every form of this secret is looked for", slog.String("secret", left.Secret), slog.String("why", left.Why))
+		a.logger().Warn("this secret is not looked for, or not in every form", slog.String("secret", left.Secret), slog.String("why", left.Why))
 	}
 	for _, path := range paths {
 		if err := s.path(ctx, path); err != nil {

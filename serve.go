@@ -67,6 +67,12 @@ func listen(ctx context.Context, addr plan.Setting[string]) (net.Listener, error
 			p.Why, p.Fix = errForeignSocket.Error(), "remove it, or name another path"
 		case errors.Is(err, unix.EADDRINUSE):
 			p.Fix = "end the program that listens there, or give another address"
+		case errors.Is(err, unix.ENOENT):
+			p.Fix = "create the socket's folder, or mount the volume there"
+		case errors.Is(err, unix.EADDRNOTAVAIL):
+			p.Fix = "give an address of this machine or pod, or leave the host out for every one"
+		case errors.Is(err, unix.EACCES):
+			p.Fix = "give a port from 1024, or a folder that our user may write to"
 		}
 		return nil, p
 	}

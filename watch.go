@@ -18,7 +18,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Short: "deliver, then keep fresh until told to end (sidecar)",
 		Example: "  secretboot watch -c /etc/secretboot.yaml --dir /run/secrets --listen 127.0.0.1:9102\n" +
 			"  secretboot watch --from annotations --exit-with /run/secrets/done",
-		Args: cobra.NoArgs, DisableFlagsInUseLine: true,
+		Args: noArgument, DisableFlagsInUseLine: true,
 		RunE: a.watch,
 	}
 	addFlags(cmd)

@@ -103,6 +103,15 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	return j, nil
 }
 
+// Abandon is for a job that will not be run: it takes away what [New] has prepared
+// in the sink. The error is the sink's.
+func (j *Job) Abandon() error {
+	if j.sink == nil {
+		return nil
+	}
+	return j.sink.Shred()
+}
+
 // Receipt says what was done so far. It may be asked at any time, also after an
 // error or Close; the times, the outcome and the problems are for the caller to
 // fill in.

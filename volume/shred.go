@@ -263,10 +263,14 @@ func isMount(dir *os.Root, name string) bool {
 }
 
 func shredProblem(path string, err error) *plan.Problem {
-	return &plan.Problem{
+	p := &plan.Problem{
 		Code: plan.CodeIO, What: "shred " + strconv.Quote(path), Why: cause(err),
 		Fix: "destroy it by hand, as its owner or as root", Err: err,
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		p.Fix = "check the name; it may have been shredded before"
+	}
+	return p
 }
 
 // shredFile overwrites, empties and unlinks one file. It is unlinked even

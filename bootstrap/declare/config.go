@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -105,7 +106,7 @@ func (d *decoder) object(v value, f fields) {
 		switch {
 		case !ok:
 			child.at = p.pos
-			d.fail(child, "the key is unknown", suggestion(p.key, f))
+			d.fail(child, "the key is unknown", cmp.Or(belowRefresh(p.key, f), suggestion(p.key, f)))
 		case p.value.kind == kindNull:
 			child.at = p.pos
 			d.noValue(child)
@@ -257,12 +258,6 @@ func oneOf[T any](d *decoder, v value, words []string, parse func(string) (T, bo
 	return t, true
 }
 
-// later is for the keys of features that this version does not have: a wish
-// that is silently dropped would be worse than a start that fails.
-func (d *decoder) later(v value) {
-	d.fail(v, "it is not supported by this version", "leave the key out")
-}
-
 func (d *decoder) root(v value) {
 	p := &d.plan
 	d.object(v, fields{
@@ -330,7 +325,6 @@ func (d *decoder) run(v value) {
 		"env_deny":         d.patterns(&r.EnvDeny),
 		"dangerous_env":    d.boolean(&r.DangerousEnv),
 		"user":             d.user,
-		"on_change":        d.later,
 		"mask": func(v value) {
 			if m, ok := oneOf(d, v, plan.SwitchNames(), plan.ParseMask); ok {
 				r.Mask = plan.Set(m, d.origin(v))

@@ -24,6 +24,19 @@ func (d *decoder) refresh(to *plan.Refresh) func(value) {
 	}
 }
 
+// belowRefresh says where a key of refresh belongs that stands where it is unknown:
+// many look for it beside the file, or in run.
+func belowRefresh(wrong string, known fields) string {
+	_, here := known["refresh"]
+	switch {
+	case wrong != "on_change" && wrong != "min_interval" && wrong != "debounce":
+		return ""
+	case here:
+		return "write it as refresh: { " + wrong + ": … }"
+	}
+	return "write it as refresh: { " + wrong + ": … } at the top, or of a file or variable"
+}
+
 // action reads none, restart, signal:NAME or { exec: [PROGRAM, ARGUMENT] }.
 func (d *decoder) action(v value) (plan.Action, bool) {
 	if v.kind == kindMap {
