@@ -80,25 +80,7 @@ func (c commander) unlessEnded(err error) error {
 // wantsCare reports whether a declaration says what is to follow a change, so that
 // somebody has to be there.
 func wantsCare(p plan.Plan) bool {
-	return slices.ContainsFunc(refreshes(p), func(r plan.Refresh) bool { return r.OnChange.Value.Kind != plan.ActionNone })
-}
-
-// refreshes lists everything that a plan says of what follows a change.
-func refreshes(p plan.Plan) []plan.Refresh {
-	all := []plan.Refresh{p.Refresh}
-	for _, f := range p.Files {
-		all = append(all, f.Refresh)
-	}
-	for _, s := range p.Sets {
-		all = append(all, s.Refresh)
-	}
-	for _, e := range p.Env {
-		all = append(all, e.Refresh)
-	}
-	for _, s := range p.EnvSets {
-		all = append(all, s.Refresh)
-	}
-	return all
+	return slices.ContainsFunc(p.Refreshes(), func(r plan.Refresh) bool { return r.OnChange.Value.Kind != plan.ActionNone })
 }
 
 // observer tells the board what the pipeline does.

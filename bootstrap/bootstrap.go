@@ -90,6 +90,9 @@ func New(p plan.Plan, d Deps) (*Job, error) {
 	}
 	if d.Commands != nil {
 		ps.Add(CheckCommands(p.Files, d.Commands))
+		if d.Keep {
+			ps.Add(checkActions(p, d.Commands))
+		}
 	}
 	if d.Receipt != nil {
 		ps.Add(d.Receipt())

@@ -33,6 +33,17 @@ func CheckCommands(files []plan.File, c Commands) error {
 	return condense(ps).Err()
 }
 
+// checkActions tells which of the programs that follow a change cannot be started.
+func checkActions(p plan.Plan, c Commands) error {
+	var ps plan.Problems
+	for _, r := range p.Refreshes() {
+		if r.OnChange.Value.Kind == plan.ActionExec {
+			ps.Add(plan.At(c.Check(r.OnChange.Value), r.OnChange.Origin))
+		}
+	}
+	return condense(ps).Err()
+}
+
 // runCommands runs the commands of the files that were delivered, each once, in
 // the order declared. The first that fails is the last.
 func (j *Job) runCommands(ctx context.Context, files []output, dir string) error {

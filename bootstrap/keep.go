@@ -74,6 +74,7 @@ func (h *Held) Keep(ctx context.Context, o Keep) error {
 		if k.stop != nil {
 			return k.stop
 		}
+		k.tellExpiry()
 		timer.Stop()
 		if at := k.next(); !at.IsZero() {
 			timer.Reset(max(time.Until(at), 0))
@@ -86,7 +87,6 @@ func (h *Held) Keep(ctx context.Context, o Keep) error {
 		case done := <-k.results:
 			done()
 		}
-		k.tellExpiry()
 	}
 }
 

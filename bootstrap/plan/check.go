@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Check finds what is wrong with the plan as it stands, before any request:
@@ -23,6 +24,7 @@ func (p *Plan) Check() error {
 	if l := c.plan.Listen; l.IsSet && c.plan.Run.Mode.Or(RunAuto) == RunReplace {
 		c.fail(l.Origin, "listen", "we replace ourselves with the command, so nobody would answer there", "leave it out, or supervise the command")
 	}
+	c.refresh()
 	c.files()
 	c.sets()
 	c.folders()
@@ -48,6 +50,18 @@ type place struct {
 
 func (c *checker) fail(from Origin, what, why, fix string) {
 	c.problems = append(c.problems, &Problem{Code: CodeConfig, Origin: from, What: what, Why: why, Fix: fix})
+}
+
+// shortestEvery keeps a mistyped unit from being a flood of requests. A file that
+// stands in for Vault is nobody else's.
+const shortestEvery = time.Second
+
+func (c *checker) refresh() {
+	for _, r := range c.plan.Refreshes() {
+		if every := r.Every; every.Value > 0 && every.Value < shortestEvery && !c.plan.Vault.Dev.IsSet {
+			c.fail(every.Origin, "refresh.every", "it is less than a second: Vault would be asked all the time", "give it a second at least, or 0 for never")
+		}
+	}
 }
 
 func (c *checker) files() {

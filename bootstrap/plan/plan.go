@@ -216,6 +216,25 @@ type Refresh struct {
 	MinInterval Setting[time.Duration]
 }
 
+// Refreshes lists everything that is said of how something is kept fresh: what
+// counts for all, and each declaration's own.
+func (p *Plan) Refreshes() []Refresh {
+	all := []Refresh{p.Refresh}
+	for _, f := range p.Files {
+		all = append(all, f.Refresh)
+	}
+	for _, s := range p.Sets {
+		all = append(all, s.Refresh)
+	}
+	for _, e := range p.Env {
+		all = append(all, e.Refresh)
+	}
+	for _, s := range p.EnvSets {
+		all = append(all, s.Refresh)
+	}
+	return all
+}
+
 // Expiry says what follows when a secret has expired in spite of everything.
 type Expiry uint8
 
