@@ -14,11 +14,11 @@ import (
 // tokenKnown begins to keep the token.
 func (k *keeper) tokenKnown(l secret.Lease, err error) {
 	now := time.Now()
+	k.token.step, k.token.due, k.token.expired = lease.Nothing, time.Time{}, false // what was due is done
 	switch {
 	case errors.Is(err, secret.ErrTokenLost):
 		k.tokenLost(err)
 	case err != nil && plan.CodeOf(err) == plan.CodeUnavailable:
-		k.token.step = lease.Nothing // it is asked for again
 		k.failed(now, err, &k.token)
 	case err != nil:
 		k.log.Warn("it is not known when the token ends", slog.String("problem", err.Error()))
