@@ -29,6 +29,7 @@ type fakeVault struct {
 //	empty      answers everything with status 200 and nothing
 //	silent     takes every request and never answers
 //	redirect   redirects everything to another host
+//	talkative  answers everything with a secret of KV version 2, and says more than it was asked
 //	hold       passes everything on to the script's server, but for reads below secret/,
 //	           which it never answers
 //	together   the same, but lets 16 reads below secret/ pass when all of them are there
@@ -55,6 +56,7 @@ func cmdFakeVault(ts *testscript.TestScript, _ bool, args []string) {
 			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
 		},
 	}
+	kinds["talkative"] = talkative
 	pass := forwarder(ts, current(ts).server.addr)
 	kinds["hold"] = func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/secret/") {
@@ -71,6 +73,16 @@ func cmdFakeVault(ts *testscript.TestScript, _ bool, args []string) {
 	front := httptest.NewServer(handler)
 	ts.Defer(func() { front.CloseClientConnections(); front.Close(); other.Close() })
 	ts.Setenv("VAULT_ADDR", front.URL)
+}
+
+// talkative sends an answer and, at once, the beginning of one that nobody asked for.
+func talkative(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	const body = `{"data":{"data":{"password":"pw"},"metadata":{"created_time":"2026-05-04T03:02:01Z","version":1}}}`
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%sCANARY-nobody-asked", len(body), body)
 }
 
 // together lets requests below secret/ pass once n of them wait.

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"slices"
@@ -46,6 +47,9 @@ func main() {
 	signals := make(chan os.Signal, signalBuffer)
 	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
 	core := process.Guard() // of what we have in memory; the command is free of that
+	// net/http prints there what a server sends without being asked, and nobody would
+	// mask it. Our own log is another one.
+	stdlog.SetOutput(io.Discard)
 	if isJanitor(os.Args) {
 		attend(context.Background())
 		os.Exit(0)

@@ -37,7 +37,7 @@ import (
 //	vaultserver requests [NAME]  write what it saw to the file requests: all, or what has NAME in
 //	                             its path or comes from a token with the policy NAME
 //	vaultserver witness          VAULT_ADDR is no Vault; then quiet: nobody connected to it
-//	fakevault KIND               VAULT_ADDR is no Vault either: html, empty, silent, redirect, hold or together
+//	fakevault KIND               VAULT_ADDR is no Vault either: html, empty, silent, redirect, talkative, hold or together
 //	untouched                    nobody connected to where the last of these redirects
 //	port down, port up           nobody listens at VAULT_ADDR; then the server does
 //	fill PATH N FILE             write PATH1 to PATHN, each with the JSON object of a file

@@ -102,6 +102,8 @@ type keeper struct {
 	running sync.WaitGroup
 
 	token      thing
+	lastLogin  time.Time         // zero: only the one that the delivery was made with
+	useless    int               // tokens in a row that were lost right after their login
 	things     map[string]*thing // by the key of an answer
 	ended      []endedLease      // leases that nothing is made of any more
 	stash      map[string]got    // leases that were got for a generation that could not be made

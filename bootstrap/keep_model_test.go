@@ -148,6 +148,9 @@ func (s *server) HasLeases() bool { return len(s.leases) > 0 }
 func (s *server) TokenLease(context.Context) (secret.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.note("token's lease"); err != nil {
+		return secret.Lease{}, err
+	}
 	if s.tokenAs.ttl == 0 {
 		return secret.Lease{}, nil
 	}

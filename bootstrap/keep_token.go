@@ -18,11 +18,11 @@ const hopelessWait = 5 * time.Minute
 // tokenKnown begins to keep the token.
 func (k *keeper) tokenKnown(l secret.Lease, err error) {
 	now := time.Now()
+	k.token.step, k.token.due, k.token.expired = lease.Nothing, time.Time{}, false // what was due is done
 	switch {
 	case errors.Is(err, secret.ErrTokenLost):
 		k.tokenLost(err)
 	case err != nil && plan.CodeOf(err) == plan.CodeUnavailable:
-		k.token.step = lease.Nothing // it is asked for again
 		k.failed(now, err, &k.token)
 	case err != nil:
 		k.log.Warn("it is not known when the token ends", slog.String("problem", err.Error()))
@@ -83,7 +83,13 @@ func (k *keeper) tokenRenewed(l secret.Lease, err error) {
 	}
 }
 
-// tokenLost logs in again at once, unless that is what has just failed.
+// usefulFor is how long a token of ours is good for something, unless the server
+// takes back what it gives.
+const usefulFor = time.Minute
+
+// tokenLost logs in again at once, unless that is what has just failed, or has
+// brought a token that was good for nothing either: a server that gives tokens and
+// refuses them, or gives them for too few requests, must not be asked in a circle.
 func (k *keeper) tokenLost(err error) {
 	if k.token.step == lease.Replace && !k.token.due.IsZero() && k.token.expired {
 		return // it is known
@@ -92,8 +98,11 @@ func (k *keeper) tokenLost(err error) {
 	k.log.Warn("the token has ended before its time; we log in again", slog.String("problem", err.Error()))
 	k.token.life = lease.New(now, -1, false)
 	k.token.step, k.token.expired, k.token.due = lease.Replace, true, now
-	if k.token.failures > 0 {
-		k.token.due = now.Add(lease.Wait(k.token.failures, 0, 0, k.Chance()))
+	if k.useless++; k.lastLogin.IsZero() || now.Sub(k.lastLogin) >= usefulFor {
+		k.useless = 0
+	}
+	if n := max(k.token.failures, k.useless); n > 0 {
+		k.token.due = now.Add(lease.Wait(n, 0, 0, k.Chance()))
 	}
 	for _, t := range k.things { // their leases have ended with it
 		if t.leaseID != "" {
@@ -126,7 +135,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		k.failed(now, err, &k.token)
 		return
 	}
-	k.token.failures, k.hopeless = 0, false
+	k.token.failures, k.hopeless, k.lastLogin = 0, false, now
 	k.logins++
 	clear(k.stash)      // those leases hang on the token before
 	k.job.tellMade(nil) // the token is a secret too
