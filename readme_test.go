@@ -18,7 +18,7 @@ import (
 // what the tests execute: every fenced block names the file it is from, and stands in
 // it to the letter.
 func TestReadmeBlocks(t *testing.T) {
-	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12, "docs/ci.md": 2, "docs/docker.md": 3, "docs/rotation.md": 1} {
+	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12, "docs/ci.md": 7, "docs/docker.md": 3, "docs/rotation.md": 1} {
 		fences := regexp.MustCompile("(?ms)^(<!-- from: (\\S+) -->\n)?```\\w*\n(.*?)^```$").FindAllStringSubmatch(string(read(t, page)), -1)
 		if len(fences) < least {
 			t.Fatalf("%s: found %d blocks only", page, len(fences))

@@ -77,7 +77,7 @@ import (
 //
 //	step CODE ARG…               secretboot as a step of a GitHub job, with the runner's part
 //	step& CODE ARG…, cancel      the same in the background; the job is cancelled
-//	job github|gitlab FILE       all steps of the job in a file
+//	job CODE SYSTEM FILE [WHEN]  all steps of the job in a file, see runners.job
 //	masked FILE                  the runner was told to mask each line of a file, and nothing else
 //	vanish PATH…                 wait until nothing is there
 //
