@@ -71,6 +71,8 @@ import (
 //	tracking AUTHORIZATION, saw  MLflow's server, see cmdTracking
 //	client WORD …                Vault's client by itself, see cmdClient
 //	tags TAG                     from here on sb is a binary with a build tag
+//	manager [WORD…]              systemd, for what services tell it, see cmdManager
+//	unit CODE FILE               what a unit of systemd starts, in the background
 //	fetch STATUS METHOD URL …    ask a place directly
 //
 // and the runner of a CI system, see script_ci_test.go:
@@ -222,7 +224,12 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: sb& CODE ARG…")
 	}
-	b := &background{cmd: secretboot(ts, args[1:]), want: number(ts, args[0]), done: make(chan error, 1), args: args[1:]}
+	startBackground(ts, secretboot(ts, args[1:]), args[0], args[1:])
+}
+
+// startBackground starts what `end` waits for.
+func startBackground(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []string) {
+	b := &background{cmd: cmd, want: number(ts, want), done: make(chan error, 1), args: args}
 	out, err := os.Create(ts.MkAbs("out"))
 	ts.Check(err)
 	errOut, err := os.Create(ts.MkAbs("err"))

@@ -57,6 +57,7 @@ type scriptState struct {
 	proxy   *forwardProxy
 
 	tracking *tracking
+	manager  *manager
 	client   *client
 
 	mu      sync.Mutex

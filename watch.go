@@ -44,7 +44,9 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	a.notify(notifyReady)
 	err = a.stay(cmd.Context(), p, held)
+	a.notify(notifyStopping)
 	a.board.Ended()
 	closeErr := held.Close(cmd.Context())
 	if err == nil && closeErr == nil {
