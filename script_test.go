@@ -48,7 +48,7 @@ import (
 //	gone PATH…                   nothing is there
 //	canary                       no secret of this script is where it must not be
 //	oneline FILE                 exactly one line, ending with a newline
-//	sh CODE TEXT                 like sb, for a command line of sh
+//	sh CODE TEXT, shell& …       like sb and sb&, for a command line of sh
 //	problem REGEXP…              exactly these problems were told, one line each
 //	jsonlines FILE               every line is a JSON object
 //	owner UID:GID FILE           who a file belongs to
@@ -107,6 +107,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"setenv":      cmdSetenv,
 		"fill":        cmdFill,
 		"sh":          cmdShell,
+		"shell&":      cmdShellBackground,
 		"problem":     cmdProblem,
 		"jsonlines":   cmdJSONLines,
 		"owner":       cmdOwner,
