@@ -93,7 +93,7 @@ func (p *play) step(text string, env map[string]string, shell ...string) {
 	p.runner.launch(ts, cmd)
 	ended := make(chan struct{})
 	if p.at != "" {
-		go p.cancelAt(cmd, ended)
+		go p.cancelAt(cmd, p.runner.out, ended)
 	}
 	code := p.runner.finish(ts)
 	close(ended)
@@ -105,8 +105,8 @@ func (p *play) step(text string, env map[string]string, shell ...string) {
 }
 
 // cancelAt cancels the job when the step has printed what it waits for.
-func (p *play) cancelAt(cmd *exec.Cmd, ended <-chan struct{}) {
-	for !strings.Contains(p.runner.out.String(), p.at) {
+func (p *play) cancelAt(cmd *exec.Cmd, out *shared, ended <-chan struct{}) {
+	for !strings.Contains(out.String(), p.at) {
 		select {
 		case <-ended:
 			return
@@ -121,7 +121,7 @@ func (p *play) cancelAt(cmd *exec.Cmd, ended <-chan struct{}) {
 		case <-ended:
 			return
 		case <-time.After(t.after):
-			t.signal()
+			t.signal() // the runner has not waited for the process yet, so its number is still its own
 		}
 	}
 }
