@@ -44,9 +44,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	a.notify(notifyReady)
 	err = a.stay(cmd.Context(), p, held)
-	a.notify(notifyStopping)
 	a.board.Ended()
 	closeErr := held.Close(cmd.Context())
 	if err == nil && closeErr == nil {
@@ -74,6 +72,8 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held) er
 		case <-ctx.Done():
 		}
 	}()
+	a.notify(notifyReady)
+	defer a.notify(notifyStopping)
 	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
 	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, later}))
 }
