@@ -19,7 +19,7 @@ import (
 //	<!-- output -->          it is what something prints
 //	<!-- by hand: WHY -->    no test can execute it
 //
-// <!-- blocks: FILE --> anywhere on a page is `test: FILE` for all that have none.
+// <!-- all blocks: KIND: FILE --> anywhere on a page is for those that have none.
 type block struct {
 	page, kind, by, text string
 	line                 int
@@ -27,7 +27,7 @@ type block struct {
 
 var (
 	saysBlock = regexp.MustCompile(`^<!-- (from|run|test|output|by hand)(?:: (.+))? -->$`)
-	saysPage  = regexp.MustCompile(`(?m)^<!-- blocks: (\S+) -->$`)
+	saysPage  = regexp.MustCompile(`(?m)^<!-- all blocks: (run|test): (\S+) -->$`)
 )
 
 // blocks extracts all code from a page.
@@ -48,7 +48,7 @@ func blocks(t *testing.T, page string) (all []block) {
 		if m := saysBlock.FindStringSubmatch(lines[before]); m != nil {
 			b.kind, b.by = m[1], m[2]
 		} else if m := saysPage.FindStringSubmatch(text); m != nil {
-			b.kind, b.by = "test", m[1]
+			b.kind, b.by = m[1], m[2]
 		}
 		from := i
 		if fenced {
