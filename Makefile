@@ -8,12 +8,23 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build cross demo demo-vault test test-long check lint bench vault peers fuzz clean
+.PHONY: build install cross demo demo-vault test test-long check lint bench vault peers fuzz clean
 
 build: $(BIN)/secretboot
 
 $(BIN)/secretboot: $(SOURCES)
 	$(BUILD) -o $@ .
+
+# The binary, its manual page and what shells complete.
+PREFIX ?= /usr/local
+
+install: build
+	install -D -m 755 $(BIN)/secretboot $(DESTDIR)$(PREFIX)/bin/secretboot
+	install -D -m 644 docs/man/secretboot.1 $(DESTDIR)$(PREFIX)/share/man/man1/secretboot.1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BIN)/secretboot completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secretboot
+	$(BIN)/secretboot completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secretboot
+	$(BIN)/secretboot completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/secretboot.fish
 
 # One binary for each platform of the image.
 PLATFORMS := amd64 arm64

@@ -148,8 +148,12 @@ func checkEnv(name, value string) error {
 }
 
 // ours reports whether a variable is about us and must not reach the child: our
-// settings, Vault's credentials, and whatever a login input came from.
+// settings, Vault's credentials, whatever a login input came from, and where we tell
+// the service manager that we are ready.
 func (t *target) ours(name string) bool {
+	if name == notifySocket { // a manager hears the one process that it started, and no other
+		return !t.becomes
+	}
 	if t.run.KeepCredentials.Or(false) {
 		return false
 	}

@@ -30,6 +30,7 @@ type target struct {
 	unknown    error        // the user that was asked for could not be found
 	core       *unix.Rlimit // of core files, as we were started with
 	keeps      bool         // something is to follow a change
+	becomes    bool         // we turn into it, and it is the service then
 	here       bool         // the thread that starts it has a mount namespace of its own
 	inherit    []int        // descriptors of memfds
 	janitor    *process.Janitor

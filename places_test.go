@@ -37,6 +37,8 @@ func placeCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"keypair":     cmdKeyPair,
 		"fetch":       cmdFetch,
 		"tracking":    cmdTracking,
+		"manager":     cmdManager,
+		"unit":        cmdUnit,
 		"client":      cmdClient,
 	}
 }

@@ -14,28 +14,6 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/declare"
 )
 
-// TestReadmeBlocks holds the code in the README, and in the pages on declarations, CI, Docker and rotation, to
-// what the tests execute: every fenced block names the file it is from, and stands in
-// it to the letter.
-func TestReadmeBlocks(t *testing.T) {
-	for page, least := range map[string]int{"README.md": 5, "docs/declarations.md": 12, "docs/ci.md": 2, "docs/docker.md": 3, "docs/rotation.md": 1} {
-		fences := regexp.MustCompile("(?ms)^(<!-- from: (\\S+) -->\n)?```\\w*\n(.*?)^```$").FindAllStringSubmatch(string(read(t, page)), -1)
-		if len(fences) < least {
-			t.Fatalf("%s: found %d blocks only", page, len(fences))
-		}
-		for _, m := range fences {
-			file, block := m[2], m[3]
-			if file == "" {
-				t.Errorf("%s: a block names no file:\n%s", page, block)
-				continue
-			}
-			if !strings.Contains(string(read(t, file)), block) {
-				t.Errorf("%s: a block is not in %s:\n%s", page, file, block)
-			}
-		}
-	}
-}
-
 // TestDeclarationsComplete: every kind of --from has its section on the page, and a
 // row of the table there.
 func TestDeclarationsComplete(t *testing.T) {

@@ -107,19 +107,22 @@ func credentials(p plan.Plan) []plan.Handle {
 
 // start hands over to the command. Whatever happens, held is closed or released.
 func (a *app) start(ctx context.Context, t *target, held *bootstrap.Held) error {
+	t.becomes = t.replaces(held)
 	env, err := t.environment(held)
 	if err = errors.Join(err, t.reachable(held)); err != nil {
 		return errors.Join(err, held.Close(ctx))
 	}
 	t.inherit = slices.Sorted(maps.Values(held.Descriptors()))
-	if t.replaces(held) {
+	if t.becomes {
 		return a.replace(ctx, t, env, held)
 	}
 	process.Notify(a.signals)
 	t.janitor = a.janitor
 	stopKeeping := a.keepDuring(ctx, t, held)
 	ended := a.expireDuring(t.expires.Or(0), held, stopKeeping)
+	stopping := a.notifyDuring(t.control.Started())
 	code, err := t.supervise(env, a.signals)
+	stopping()
 	ended()
 	stopped := stopKeeping()
 	a.childCode = code

@@ -53,6 +53,7 @@ func (r *runners) get(ts *testscript.TestScript) *ciRunner {
 type ciRunner struct {
 	steps       int
 	masks       []string
+	given       []string // variables that later steps have
 	cmd         *exec.Cmd
 	want        string
 	out, errOut *shared
@@ -105,7 +106,7 @@ func (r *ciRunner) launch(ts *testscript.TestScript, cmd *exec.Cmd) {
 	r.out, r.errOut = &shared{}, &shared{}
 	r.cmd.Stdout, r.cmd.Stderr = r.out, r.errOut
 	// The pipes are read to their end, which comes when nobody has them open.
-	r.cmd.WaitDelay = 5 * time.Second
+	r.cmd.WaitDelay = max(r.cmd.WaitDelay, 5*time.Second)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	ts.Check(r.cmd.Start())
 }
@@ -125,6 +126,7 @@ func (r *ciRunner) finish(ts *testscript.TestScript) (code int) {
 	code = exitCode(ts, err)
 	for name, value := range r.parse(ts, "GITHUB_ENV") {
 		ts.Setenv(name, value)
+		r.given = append(r.given, name)
 	}
 	outputs := ts.MkAbs("outputs")
 	ts.Check(os.MkdirAll(outputs, 0o700))

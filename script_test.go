@@ -48,7 +48,7 @@ import (
 //	gone PATH…                   nothing is there
 //	canary                       no secret of this script is where it must not be
 //	oneline FILE                 exactly one line, ending with a newline
-//	sh CODE TEXT                 like sb, for a command line of sh
+//	sh CODE TEXT, shell& …       like sb and sb&, for a command line of sh
 //	problem REGEXP…              exactly these problems were told, one line each
 //	jsonlines FILE               every line is a JSON object
 //	owner UID:GID FILE           who a file belongs to
@@ -71,6 +71,8 @@ import (
 //	tracking AUTHORIZATION, saw  MLflow's server, see cmdTracking
 //	client WORD …                Vault's client by itself, see cmdClient
 //	tags TAG                     from here on sb is a binary with a build tag
+//	manager [WORD…]              systemd, for what services tell it, see cmdManager
+//	unit CODE FILE               what a unit of systemd starts, in the background
 //	fetch STATUS METHOD URL …    ask a place directly
 //
 // and what comes by itself, see script_keep_test.go:
@@ -85,7 +87,7 @@ import (
 //
 //	step CODE ARG…               secretboot as a step of a GitHub job, with the runner's part
 //	step& CODE ARG…, cancel      the same in the background; the job is cancelled
-//	job github|gitlab FILE       all steps of the job in a file
+//	job CODE SYSTEM FILE [WHEN]  all steps of the job in a file, see runners.job
 //	masked FILE                  the runner was told to mask each line of a file, and nothing else
 //	vanish PATH…                 wait until nothing is there
 //
@@ -113,6 +115,7 @@ func scriptCommands(servers *vaults) map[string]func(*testscript.TestScript, boo
 		"setenv":      cmdSetenv,
 		"fill":        cmdFill,
 		"sh":          cmdShell,
+		"shell&":      cmdShellBackground,
 		"problem":     cmdProblem,
 		"jsonlines":   cmdJSONLines,
 		"owner":       cmdOwner,
@@ -231,7 +234,12 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: sb& CODE ARG…")
 	}
-	b := &background{cmd: secretboot(ts, args[1:]), want: number(ts, args[0]), done: make(chan error, 1), args: args[1:]}
+	startBackground(ts, secretboot(ts, args[1:]), args[0], args[1:])
+}
+
+// startBackground starts what `end` waits for.
+func startBackground(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []string) {
+	b := &background{cmd: cmd, want: number(ts, want), done: make(chan error, 1), args: args}
 	out, err := os.Create(ts.MkAbs("out"))
 	ts.Check(err)
 	errOut, err := os.Create(ts.MkAbs("err"))

@@ -26,6 +26,7 @@ import (
 //	[free:PATH]  nothing has that name
 //	[postgres]   the server programs of PostgreSQL are installed
 //	[slapd]      OpenLDAP's server is
+//	[npm]        npm is
 func condition(name string) (bool, error) {
 	met := false
 	switch kind, path, _ := strings.Cut(name, ":"); kind {
@@ -39,6 +40,9 @@ func condition(name string) (bool, error) {
 		met = uint32(st.Type) != unix.TMPFS_MAGIC && uint32(st.Type) != unix.RAMFS_MAGIC
 	case "postgres":
 		_, err := packageBinary("initdb", postgresPlaces)
+		met = err == nil
+	case "npm":
+		_, err := exec.LookPath("npm")
 		met = err == nil
 	case "slapd":
 		_, err := packageBinary("slapd", slapdPlaces)
@@ -64,6 +68,16 @@ func cmdShell(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("sh", "-c", args[1])
 	cmd.Dir, cmd.Env = ts.MkAbs("."), scriptEnv(ts)
 	runCommand(ts, cmd, args[0], args[1:])
+}
+
+// cmdShellBackground starts a command line of sh like `sb&`.
+func cmdShellBackground(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: shell& CODE TEXT")
+	}
+	cmd := exec.Command("sh", "-c", args[1])
+	cmd.Dir, cmd.Env = ts.MkAbs("."), scriptEnv(ts)
+	startBackground(ts, cmd, args[0], args[1:])
 }
 
 // cmdProblem checks that secretboot said exactly these problems, one line each

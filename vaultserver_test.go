@@ -57,6 +57,7 @@ type scriptState struct {
 	proxy   *forwardProxy
 
 	tracking *tracking
+	manager  *manager
 	client   *client
 	reader   func() error // ends what `reader` began, and tells what it found
 

@@ -72,6 +72,8 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, go
 		case <-ctx.Done():
 		}
 	}()
+	a.notify(notifyReady)
+	defer a.notify(notifyStopping)
 	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
 	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, later}))
 }

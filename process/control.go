@@ -54,6 +54,9 @@ func NewControl() *Control {
 	}
 }
 
+// Started is closed when the first child is there.
+func (c *Control) Started() <-chan struct{} { return c.started }
+
 // running tells whether there is a child, or there soon is another.
 func (c *Control) running() bool {
 	select {
