@@ -79,10 +79,11 @@ func (j *Job) again(ctx context.Context, r *round, g *generation) {
 	read := j.vault.Attempt()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, key := range r.keys {
-		if _, ok := r.fresh[key]; ok {
-			continue
-		}
+	keys := slices.DeleteFunc(slices.Clone(r.keys), func(key string) bool {
+		_, stashed := r.fresh[key]
+		return stashed
+	})
+	for _, key := range keys { // r.fresh and r.failed belong to those who hold mu from here on
 		wg.Go(func() {
 			asked := time.Now()
 			a, changed, err := j.readAgain(ctx, read, g.needs[key], g.answers[key])
