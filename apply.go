@@ -98,33 +98,6 @@ func applyMode(m plan.RunMode) func(*builder, string, plan.Origin) error {
 	}
 }
 
-func applyMount(b *builder, s string, o plan.Origin) error {
-	m, ok := plan.ParseMount(s)
-	if !ok {
-		return errors.New("must be shared or private")
-	}
-	b.plan.Sink.Mount = plan.Set(m, o)
-	return nil
-}
-
-func applyCI(b *builder, s string, o plan.Origin) error {
-	c, ok := plan.ParseCI(s)
-	if !ok {
-		return errors.New("must be " + alternatives(plan.CINames()))
-	}
-	b.plan.CI = plan.Set(c, o)
-	return nil
-}
-
-func applyCIExport(b *builder, s string, o plan.Origin) error {
-	to, ok := plan.ParseCIExport(s)
-	if !ok {
-		return errors.New("must be " + alternatives(plan.CIExportNames()))
-	}
-	b.plan.CIExport = plan.Set(to, o)
-	return nil
-}
-
 // alternatives gives names as "a, b or c".
 func alternatives(names []string) string {
 	last := len(names) - 1
@@ -139,20 +112,12 @@ func applyOnChange(b *builder, s string, o plan.Origin) error {
 	return err
 }
 
-func applyOnExpiry(b *builder, s string, o plan.Origin) error {
-	e, ok := plan.ParseExpiry(s)
-	if !ok {
-		return errors.New("must be keep, shred or stop")
-	}
-	b.plan.OnExpiry = plan.Set(e, o)
-	return nil
-}
-
-func applySwitch[T any](parse func(string) (T, bool), field func(*builder) *plan.Setting[T]) func(*builder, string, plan.Origin) error {
+// applyWord takes one of a few words.
+func applyWord[T any](words []string, parse func(string) (T, bool), field func(*builder) *plan.Setting[T]) func(*builder, string, plan.Origin) error {
 	return func(b *builder, s string, o plan.Origin) error {
 		v, ok := parse(s)
 		if !ok {
-			return errors.New("must be auto, on or off")
+			return errors.New("must be " + alternatives(words))
 		}
 		*field(b) = plan.Set(v, o)
 		return nil

@@ -258,38 +258,31 @@ func oneOf[T any](d *decoder, v value, words []string, parse func(string) (T, bo
 	return t, true
 }
 
+// setWord takes one of a few words.
+func setWord[T any](d *decoder, to *plan.Setting[T], words []string, parse func(string) (T, bool)) func(value) {
+	return func(v value) {
+		if t, ok := oneOf(d, v, words, parse); ok {
+			*to = plan.Set(t, d.origin(v))
+		}
+	}
+}
+
 func (d *decoder) root(v value) {
 	p := &d.plan
 	d.object(v, fields{
-		"version": d.version,
-		"vault":   d.vault,
-		"dev":     d.path(&p.Vault.Dev),
-		"dir":     d.path(&p.Sink.Dir),
-		"mount": func(v value) {
-			if m, ok := oneOf(d, v, plan.MountNames(), plan.ParseMount); ok {
-				p.Sink.Mount = plan.Set(m, d.origin(v))
-			}
-		},
-		"mount_size": limit(d, &p.Sink.MountSize, plan.ParseSize),
-		"allow_disk": d.boolean(&p.Sink.AllowDisk),
-		"timeout":    d.duration(&p.Timeout),
-		"expires":    d.duration(&p.Expires),
-		"ci": func(v value) {
-			if c, ok := oneOf(d, v, plan.CINames(), plan.ParseCI); ok {
-				p.CI = plan.Set(c, d.origin(v))
-			}
-		},
-		"ci_export": func(v value) {
-			if to, ok := oneOf(d, v, plan.CIExportNames(), plan.ParseCIExport); ok {
-				p.CIExport = plan.Set(to, d.origin(v))
-			}
-		},
-		"receipt": d.path(&p.Receipt),
-		"on_expiry": func(v value) {
-			if e, ok := oneOf(d, v, plan.ExpiryNames(), plan.ParseExpiry); ok {
-				p.OnExpiry = plan.Set(e, d.origin(v))
-			}
-		},
+		"version":       d.version,
+		"vault":         d.vault,
+		"dev":           d.path(&p.Vault.Dev),
+		"dir":           d.path(&p.Sink.Dir),
+		"mount":         setWord(d, &p.Sink.Mount, plan.MountNames(), plan.ParseMount),
+		"mount_size":    limit(d, &p.Sink.MountSize, plan.ParseSize),
+		"allow_disk":    d.boolean(&p.Sink.AllowDisk),
+		"timeout":       d.duration(&p.Timeout),
+		"expires":       d.duration(&p.Expires),
+		"ci":            setWord(d, &p.CI, plan.CINames(), plan.ParseCI),
+		"ci_export":     setWord(d, &p.CIExport, plan.CIExportNames(), plan.ParseCIExport),
+		"receipt":       d.path(&p.Receipt),
+		"on_expiry":     setWord(d, &p.OnExpiry, plan.ExpiryNames(), plan.ParseExpiry),
 		"keep_previous": d.duration(&p.KeepPrevious),
 		"listen":        d.listen,
 		"exit_with":     d.exitWith,
@@ -311,12 +304,8 @@ func (d *decoder) version(v value) {
 func (d *decoder) run(v value) {
 	r := &d.plan.Run
 	d.object(v, fields{
-		"command": d.command,
-		"mode": func(v value) {
-			if m, ok := oneOf(d, v, plan.RunModeNames(), plan.ParseRunMode); ok {
-				r.Mode = plan.Set(m, d.origin(v))
-			}
-		},
+		"command":          d.command,
+		"mode":             setWord(d, &r.Mode, plan.RunModeNames(), plan.ParseRunMode),
 		"kill_timeout":     d.duration(&r.KillTimeout),
 		"janitor":          d.boolean(&r.Janitor),
 		"keep_credentials": d.boolean(&r.KeepCredentials),
@@ -325,19 +314,11 @@ func (d *decoder) run(v value) {
 		"env_deny":         d.patterns(&r.EnvDeny),
 		"dangerous_env":    d.boolean(&r.DangerousEnv),
 		"user":             d.user,
-		"mask": func(v value) {
-			if m, ok := oneOf(d, v, plan.SwitchNames(), plan.ParseMask); ok {
-				r.Mask = plan.Set(m, d.origin(v))
-			}
-		},
-		"fail_on_leak": d.boolean(&r.FailOnLeak),
-		"pty": func(v value) {
-			if p, ok := oneOf(d, v, plan.SwitchNames(), plan.ParsePTY); ok {
-				r.PTY = plan.Set(p, d.origin(v))
-			}
-		},
-		"no_new_privs": d.boolean(&r.NoNewPrivs),
-		"cap_drop":     d.capDrop,
+		"mask":             setWord(d, &r.Mask, plan.SwitchNames(), plan.ParseMask),
+		"fail_on_leak":     d.boolean(&r.FailOnLeak),
+		"pty":              setWord(d, &r.PTY, plan.SwitchNames(), plan.ParsePTY),
+		"no_new_privs":     d.boolean(&r.NoNewPrivs),
+		"cap_drop":         d.capDrop,
 	})
 }
 
