@@ -24,7 +24,9 @@ func TestRestartStreams(t *testing.T) {
 		l := newLines(t)
 		control := process.NewControl()
 		line := `echo "$GEN out"; echo ready >"$REPORT"; exec sleep 100`
-		env := func(gen string) []string { return []string{"PATH=" + os.Getenv("PATH"), "GEN=" + gen, "REPORT=" + l.path} }
+		env := func(gen string) []string {
+			return []string{"PATH=" + os.Getenv("PATH"), "GEN=" + gen, "REPORT=" + l.path}
+		}
 		done := make(chan int)
 		go func() {
 			code, err := process.Supervise(process.Spec{
