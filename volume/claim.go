@@ -75,8 +75,17 @@ func (s sink) clearDead(m *marker, owner string) error {
 	case m.rec.State == stateDelivered:
 		defer s.root.Close()
 		defer m.file.Close()
-		_, err := s.purge(m.rec.Generation)
+		_, err := s.purge(s.delivered(m.rec))
 		return err
 	}
 	return errors.Join(s.root.Close(), m.file.Close())
+}
+
+// delivered gives the generation that a record of something delivered stands for:
+// who was killed in the middle of a switch may have come to its end.
+func (s sink) delivered(rec record) string {
+	if target, err := s.root.Readlink(dataName); err == nil && rec.names(target) {
+		return target
+	}
+	return rec.Generation
 }

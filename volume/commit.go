@@ -98,7 +98,17 @@ func (v *Volume) prepare(c *change) error {
 }
 
 // turn switches to the staged generation.
+//
+// A process that is killed between the switch and its record would leave a marker
+// that knows nothing of what readers have: where that is to survive us, the record
+// names it before. See [Volume.adopt].
 func (v *Volume) turn(c *change) error {
+	if rec := v.marker.rec; v.opts.Survive && rec.State == stateDelivered {
+		rec.Next = v.staged.name
+		if err := v.record(rec); err != nil {
+			return err
+		}
+	}
 	if err := v.pointTo(v.staged.name); err != nil {
 		return err
 	}
@@ -114,9 +124,9 @@ func (v *Volume) undo(c *change) error {
 	if c.switched {
 		v.inherited, v.delivered = c.inherited, c.delivered
 		ps.Add(v.pointTo(c.before))
-		if v.marker.rec != c.rec {
-			ps.Add(v.record(c.rec))
-		}
+	}
+	if v.marker.rec != c.rec {
+		ps.Add(v.record(c.rec))
 	}
 	ps.Add(v.unlink(c.added))
 	return join(ps)

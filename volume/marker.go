@@ -31,10 +31,16 @@ type record struct {
 	Version    int    `json:"version"`
 	State      string `json:"state"`
 	Generation string `json:"generation,omitempty"`
+	Next       string `json:"next,omitempty"` // what ..data names from now on, or still not; it is as good as Generation
 	ID         string `json:"id"`
 	Ephemeral  bool   `json:"ephemeral,omitempty"` // the folder goes with its content
 	Made       bool   `json:"made,omitempty"`      // a secretboot made the folder: it goes when nothing else is in it
 	Expires    string `json:"expires,omitempty"`   // when something in the generation stops being valid (RFC 3339)
+}
+
+// names tells whether target is the generation that the record is about.
+func (r record) names(target string) bool {
+	return target == r.Generation || r.Next != "" && target == r.Next
 }
 
 const (
@@ -208,7 +214,8 @@ func readRecord(file *os.File) (record, error) {
 		return record{}, errNewerMarker
 	}
 	known := rec.State == stateLive || rec.State == stateDelivered
-	if rec.Version < 1 || !known || rec.Generation != "" && !isGeneration(rec.Generation) {
+	named := func(s string) bool { return s == "" || isGeneration(s) }
+	if rec.Version < 1 || !known || !named(rec.Generation) || !named(rec.Next) {
 		return record{}, errForeignMarker
 	}
 	if _, err := time.Parse(time.RFC3339, rec.Expires); rec.Expires != "" && err != nil {

@@ -63,7 +63,7 @@ func (v *Volume) usable(now time.Time) error {
 	switch {
 	case rec.State == "" || !there:
 		return notReady(v.opts.Dir, "nothing was delivered yet")
-	case !owned && (rec.State == stateLive || !same):
+	case !owned && (rec.State == stateLive || !rec.names(target)):
 		return notReady(v.opts.Dir, "the secretboot that delivered is gone and has not cleaned up")
 	case !same: // switched this moment; the record is the next thing that its owner writes
 		return nil

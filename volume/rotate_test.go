@@ -1,6 +1,7 @@
 package volume_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -162,4 +163,40 @@ func TestDiscardOfRoots(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	must(t, r.Shred())
+}
+
+// TestKilledInTheMiddleOfARotation: what readers have stays for whoever comes next,
+// on either side of the switch.
+func TestKilledInTheMiddleOfARotation(t *testing.T) {
+	for _, switched := range []bool{false, true} {
+		dir := tmpfs(t, "size=1m,mode=0700")
+		first := openAgain(t, dir)
+		stageTexts(t, first, map[string]string{"a": "1"})
+		must(t, first.Commit())
+		must(t, first.Deliver())
+		before, next := generationOf(t, dir), "..20260102T030405Z.0123456789abcdef"
+		must(t, os.Mkdir(filepath.Join(dir, next), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, next, "a"), []byte("2"), 0o400))
+		want := "1"
+		if switched {
+			must(t, os.Symlink(next, filepath.Join(dir, "..data_tmp")))
+			must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+			want = "2"
+		}
+		marker := filepath.Join(dir, "..secretboot")
+		text, err := os.ReadFile(marker)
+		must(t, err)
+		text = bytes.Replace(text, []byte(before+`"`), []byte(before+`","next":"`+next+`"`), 1)
+		must(t, os.WriteFile(marker, bytes.TrimSpace(text), 0o600))
+		must(t, volume.Ready(dir, time.Now()))
+		second := openAgain(t, dir)
+		if !second.Inherited() {
+			t.Errorf("switched %v: nothing was inherited", switched)
+		}
+		wantText(t, filepath.Join(dir, "a"), want)
+		if n := len(names(t, dir)); n != 4 { // a, ..data, the marker, and one generation
+			t.Errorf("switched %v: left %q", switched, names(t, dir))
+		}
+		must(t, second.Shred())
+	}
 }

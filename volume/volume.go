@@ -194,7 +194,7 @@ func (v *Volume) adopt() error {
 	}
 	rec := v.marker.rec
 	v.sink.made = v.sink.made || rec.Made
-	if target != "" && (rec.State == "" || rec.State == stateDelivered && rec.Generation == target) {
+	if target != "" && (rec.State == "" || rec.State == stateDelivered && rec.names(target)) {
 		v.current, v.inherited = target, isOwnDir(v.sink.root, target)
 	}
 	if !v.inherited {
@@ -211,7 +211,7 @@ func (v *Volume) adopt() error {
 	if v.inherited {
 		// Until Commit replaces it, it is still a delivered folder: if we die
 		// the next owner must not take it for ours.
-		rec.State, rec.Generation, rec.ID = stateDelivered, v.current, cmp.Or(rec.ID, v.id)
+		rec.State, rec.Generation, rec.Next, rec.ID = stateDelivered, v.current, "", cmp.Or(rec.ID, v.id)
 		return v.record(rec)
 	}
 	return v.mark(stateLive)
