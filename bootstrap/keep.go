@@ -103,7 +103,8 @@ type keeper struct {
 
 	token      thing
 	lastLogin  time.Time         // zero: only the one that the delivery was made with
-	useless    int               // tokens in a row that were lost right after their login
+	worked     bool              // something has been done with the token since the last login
+	useless    int               // tokens in a row with which nothing was done
 	things     map[string]*thing // by the key of an answer
 	ended      []endedLease      // leases that nothing is made of any more
 	stash      map[string]got    // leases that were got for a generation that could not be made
@@ -136,7 +137,7 @@ func newKeeper(h *Held, o Keep) *keeper {
 	}
 	return &keeper{
 		Keep: o, job: h.job, held: h, log: h.log,
-		results: make(chan func()), things: map[string]*thing{}, stash: map[string]got{},
+		worked: true, results: make(chan func()), things: map[string]*thing{}, stash: map[string]got{},
 	}
 }
 

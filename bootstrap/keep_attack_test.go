@@ -52,3 +52,23 @@ func TestTokenThatSaysNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestTokenLostOftenIsReplacedSoon: tokens that did their work are replaced soon
+// after they are lost, however often that happens.
+func TestTokenLostOftenIsReplacedSoon(t *testing.T) {
+	bubble(t, "one", func(t *testing.T, w *world, s *server) {
+		s.engines["app"] = &engine{kind: "kv1", data: map[string]any{"pw": "1"}}
+		s.tokenAs = engine{ttl: 30 * time.Second, max: 10 * time.Hour}
+		f := file("f", "app#pw")
+		f.Refresh.Every = plan.Set(time.Second, f.Origin)
+		keep(t, w, s, plan.Plan{Files: []plan.File{f}})
+		for i := range 20 {
+			time.Sleep(20 * time.Second)
+			s.revoke("")
+			time.Sleep(9 * time.Second) // a poll notices
+			if n := s.count("login"); n != i+2 {
+				t.Fatalf("%d logins after %d lost tokens", n, i+1)
+			}
+		}
+	})
+}

@@ -240,6 +240,7 @@ func (k *keeper) tellReads(now time.Time, r *round) {
 		err := r.failed[key]
 		k.Observer.Read(err)
 		if err == nil {
+			k.worked = true
 			continue
 		}
 		t := k.things[key]

@@ -224,6 +224,7 @@ func (k *keeper) leaseRenewed(t *thing, l secret.Lease, err error) {
 	k.Observer.Renewed("lease", err)
 	switch {
 	case err == nil:
+		k.worked = true
 		t.life = t.life.Renewed(now, l.TTL, l.Renewable)
 		k.schedule(t, now)
 	case errors.Is(err, secret.ErrTokenLost):

@@ -70,6 +70,7 @@ func (k *keeper) tokenRenewed(l secret.Lease, err error) {
 	k.Observer.Renewed("token", err)
 	switch {
 	case err == nil:
+		k.worked = true
 		k.token.life = k.token.life.Renewed(now, l.TTL, l.Renewable)
 		k.schedule(&k.token, now)
 	case errors.Is(err, secret.ErrTokenLost):
@@ -83,13 +84,12 @@ func (k *keeper) tokenRenewed(l secret.Lease, err error) {
 	}
 }
 
-// usefulFor is how long a token of ours is good for something, unless the server
-// takes back what it gives.
-const usefulFor = time.Minute
+// betweenLogins is the least time between two of them, so that a server that gives
+// tokens for too few requests is not asked in a circle.
+const betweenLogins = 8 * time.Second
 
 // tokenLost logs in again at once, unless that is what has just failed, or has
-// brought a token that was good for nothing either: a server that gives tokens and
-// refuses them, or gives them for too few requests, must not be asked in a circle.
+// brought a token that was good for nothing either.
 func (k *keeper) tokenLost(err error) {
 	if k.token.step == lease.Replace && !k.token.due.IsZero() && k.token.expired {
 		return // it is known
@@ -98,11 +98,14 @@ func (k *keeper) tokenLost(err error) {
 	k.log.Warn("the token has ended before its time; we log in again", slog.String("problem", err.Error()))
 	k.token.life = lease.New(now, -1, false)
 	k.token.step, k.token.expired, k.token.due = lease.Replace, true, now
-	if k.useless++; k.lastLogin.IsZero() || now.Sub(k.lastLogin) >= usefulFor {
+	if k.useless++; k.worked {
 		k.useless = 0
 	}
 	if n := max(k.token.failures, k.useless); n > 0 {
 		k.token.due = now.Add(lease.Wait(n, 0, 0, k.Chance()))
+	}
+	if at := k.lastLogin.Add(betweenLogins); !k.lastLogin.IsZero() && at.After(k.token.due) {
+		k.token.due = at
 	}
 	for _, t := range k.things { // their leases have ended with it
 		if t.leaseID != "" {
@@ -135,7 +138,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		k.failed(now, err, &k.token)
 		return
 	}
-	k.token.failures, k.hopeless, k.lastLogin = 0, false, now
+	k.token.failures, k.hopeless, k.lastLogin, k.worked = 0, false, now, false
 	k.logins++
 	clear(k.stash)      // those leases hang on the token before
 	k.job.tellMade(nil) // the token is a secret too
