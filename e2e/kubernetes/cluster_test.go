@@ -138,7 +138,7 @@ func (c *cluster) boot(t *testing.T) {
 // enter makes a command line that runs within the cluster's namespaces.
 func (c *cluster) enter(ctx context.Context, words ...string) *exec.Cmd {
 	wd, _ := os.Getwd()
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(c.init), "-m", "-n", "-p", "-i", "-u", "--wd=" + wd, "--"}, words...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(c.init), "-m", "-n", "-p", "-i", "-u", "--wdns=" + wd, "--"}, words...)...)
 	cmd.Env = []string{"PATH=" + c.dir + "/bin:" + os.Getenv("PATH"), "HOME=" + c.dir, "KUBECONFIG=" + c.dir + "/pki/admin.kubeconfig"}
 	return cmd
 }
@@ -281,7 +281,7 @@ func (c *cluster) removeCgroups(t *testing.T) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); <-time.After(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); <-time.After(250 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("in vain: %s", what)
 		}

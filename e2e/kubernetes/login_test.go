@@ -48,14 +48,14 @@ func (s *shop) initError(t *testing.T, namespace, app string, parts ...string) {
 func (s *shop) testWrongAccount(t *testing.T) {
 	s.kubectl(t, "create", "serviceaccount", "other", "-n", "shop")
 	s.variant(t, "init", "wrong-account", "shop", "serviceAccountName: shop\n", "serviceAccountName: other\n")
-	s.initError(t, "shop", "wrong-account", "service account name not authorized", "shop-init")
+	s.initError(t, "shop", "wrong-account", "the role does not allow this service account", "check bound_service_account_names")
 }
 
 func (s *shop) testWrongNamespace(t *testing.T) {
 	s.kubectl(t, "create", "namespace", "elsewhere")
 	s.kubectl(t, "create", "configmap", "vault-ca", "-n", "elsewhere", "--from-file=ca.pem="+s.v.dir+"/vault-ca.pem")
 	s.variant(t, "init", "wrong-namespace", "elsewhere")
-	s.initError(t, "elsewhere", "wrong-namespace", "namespace not authorized", "shop-init")
+	s.initError(t, "elsewhere", "wrong-namespace", "the role does not allow this Kubernetes namespace", "check bound_service_account_namespaces")
 }
 
 func (s *shop) testWrongAudience(t *testing.T) {
@@ -74,8 +74,18 @@ func (s *shop) testDeletedAccount(t *testing.T) {
 	s.available(t, "deleted-account")
 	pod := s.pod(t, "deleted-account")
 	s.kubectl(t, "delete", "serviceaccount", "doomed", "-n", "shop")
+	// The API server remembers for ten seconds that a token was good.
+	token := "/var/lib/kubelet/pods/" + s.get(t, "pod/"+pod, "{.metadata.uid}") + "/volumes/kubernetes.io~projected/vault-token/token"
+	eventually(t, "Vault refuses the token", func() bool {
+		return s.v.try(t, "", "write", "auth/kubernetes/login", "role=doomed", "jwt=@"+token).code != 0
+	})
 	s.killContainer(t, pod, "secretboot")
 	var message string
+	defer func() {
+		if t.Failed() {
+			t.Log(s.describe(t, "deleted-account"))
+		}
+	}()
 	eventually(t, "the sidecar cannot log in", func() bool {
 		message = s.get(t, "pod/"+pod, "{.status.initContainerStatuses[0].lastState.terminated.message}")
 		return message != ""

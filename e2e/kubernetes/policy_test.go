@@ -92,14 +92,18 @@ func (s *shop) testAdmitted(t *testing.T) {
 // unrestricted puts a pod where Pod Security does not look, so that a test of the
 // policies need not please it.
 func unrestricted(pod string) string {
-	return strings.Replace(pod, "namespace: shop", "namespace: default", 1)
+	return strings.NewReplacer("namespace: shop", "namespace: default", "serviceAccountName: shop", "serviceAccountName: default").Replace(pod)
 }
 
 // testRefused: what cannot be done right is refused, with the reason, and what would go
 // round the policy too.
 func (s *shop) testRefused(t *testing.T) {
 	pod := unrestricted(s.annotated(t))
-	ours := s.dryRun(t, pod).out
+	r := s.dryRun(t, pod)
+	if r.code != 0 {
+		t.Fatalf("not admitted: %s", r.err)
+	}
+	ours := r.out
 	for name, tt := range map[string]struct {
 		text string
 		want string
