@@ -53,6 +53,9 @@ func startCluster(t *testing.T) *cluster {
 	for _, part := range []string{"etcd", "kubectl", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
 		check(t, os.Symlink(binary, filepath.Join(dir, "bin", part)))
 	}
+	for _, program := range []string{"containerd", "containerd-shim-runc-v2", "ctr"} {
+		check(t, os.Symlink(filepath.Join(filepath.Dir(binary), "containerd", program), filepath.Join(dir, "bin", program)))
+	}
 	writePKI(t, dir)
 	c.writeConfigs(t)
 	c.makeCgroups(t)
@@ -67,13 +70,13 @@ func needs(t *testing.T) (binary, secretboot string) {
 	if os.Getuid() != 0 {
 		missing(t, "a cluster needs root")
 	}
-	for _, program := range []string{"containerd", "ctr", "runc", "ip", "mount", "iptables", "nsenter", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"} {
+	for _, program := range []string{"runc", "ip", "mount", "iptables", "nsenter", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, err.Error())
 		}
 	}
 	var paths []string
-	for _, name := range []string{"k8s", "secretboot", "vault", "plugins/kubernetes"} {
+	for _, name := range []string{"k8s", "secretboot", "containerd/containerd", "vault", "plugins/kubernetes"} {
 		path, err := filepath.Abs(filepath.Join(repository, "bin", name))
 		check(t, err)
 		if _, err := os.Stat(path); err != nil {

@@ -56,6 +56,7 @@ evictionHard: { memory.available: 50Mi, nodefs.available: "0%", nodefs.inodesFre
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 syncFrequency: 10s
+volumeStatsAggPeriod: 5s # how soon a volume that is too large is seen
 `))
 }
 

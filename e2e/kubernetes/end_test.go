@@ -20,8 +20,35 @@ func (s *shop) testRestart(t *testing.T) {
 	}
 }
 
-// testOutOfMemory: the kernel kills the container that the command and its supervisor are
-// in. The next one sweeps the folder and delivers anew.
+// testKilled: all processes of the command and its supervisor are killed, and their files
+// outlive them in the pod's volume. The next one sweeps the folder and delivers anew.
+func (s *shop) testKilled(t *testing.T) {
+	s.variant(t, "wrapper-volume", "killed", "shop")
+	s.available(t, "killed")
+	pod := s.pod(t, "killed")
+	s.log(t, pod, "shop", file("0400", "65532:65532", "db.env", dbEnv))
+	s.killContainer(t, pod, "shop")
+	s.restarted(t, pod)
+	s.log(t, pod, "shop", "API_KEY "+hash(apiKey), file("0400", "65532:65532", "db.env", dbEnv))
+}
+
+// testEvicted: a pod that takes more disk than it may is evicted. What is ours in it ends
+// like at any other end: nothing of its token is left.
+func (s *shop) testEvicted(t *testing.T) {
+	s.variant(t, "wrapper-volume", "evicted", "shop", "- env\n        - API_KEY\n", "- fill\n        - /disk\n",
+		"      volumes:\n", "      volumes:\n      - { name: disk, emptyDir: { sizeLimit: 1Mi } }\n",
+		"        - mountPath: /etc/vault\n", "        - { name: disk, mountPath: /disk }\n        - mountPath: /etc/vault\n")
+	pod := s.pod(t, "evicted")
+	eventually(t, "the pod is evicted", func() bool { return s.get(t, "pod/"+pod, "{.status.reason}") == "Evicted" })
+	s.kubectl(t, "scale", "-n", "shop", "deployment/evicted", "--replicas=0") // there would be another, to the same end
+	eventually(t, "its command ended as it does at SIGTERM", func() bool {
+		return s.get(t, "pod/"+pod, "{.status.containerStatuses[0].state.terminated.exitCode}") == "0"
+	})
+	s.noToken(t, "evicted")
+}
+
+// testOutOfMemory: the kernel kills the command, which is the largest of the container's
+// processes, and the container ends with it. The next one delivers anew.
 func (s *shop) testOutOfMemory(t *testing.T) {
 	s.variant(t, "wrapper-volume", "out-of-memory", "shop", "- env\n        - API_KEY\n", "- eat\n", "memory: 128Mi\n", "memory: 64Mi\n")
 	pod := s.pod(t, "out-of-memory")
@@ -62,16 +89,23 @@ func (s *shop) testDelete(t *testing.T) {
 		grace := s.get(t, "pod/"+pod, "{.spec.terminationGracePeriodSeconds}")
 		period, err := time.ParseDuration(grace + "s")
 		check(t, err)
+		if !strings.Contains(s.tokens(t), `"role": "`+name+`"`) {
+			t.Errorf("%s has no token", name)
+		}
 		began := time.Now()
 		s.kubectl(t, "delete", "-n", "shop", "deployment/"+name, "--wait=false")
 		s.kubectl(t, "wait", "-n", "shop", "--for=delete", "pod/"+pod, "--timeout=100s")
 		if took := time.Since(began); took > period {
 			t.Errorf("%s: it took %v of %v", name, took, period)
 		}
+		s.noToken(t, name)
 	}
-	eventually(t, "no token of theirs is left", func() bool {
-		return !strings.Contains(s.tokens(t), "shop-wrapper-volume")
-	})
+}
+
+// noToken waits until Vault has no token of a role: what logged in has revoked its own.
+func (s *shop) noToken(t *testing.T, role string) {
+	t.Helper()
+	eventually(t, "no token of the role "+role+" is left", func() bool { return !strings.Contains(s.tokens(t), `"role": "`+role+`"`) })
 }
 
 // tokens gives the roles of the tokens that Vault knows.

@@ -36,6 +36,23 @@ func (s *shop) testWrapperVolume(t *testing.T) {
 	s.log(t, s.pod(t, "shop-wrapper-volume"), "shop", "API_KEY "+hash(apiKey), file("0400", "65532:65532", "db.env", dbEnv))
 }
 
+// testWrapperImage: the same without an init container, through a volume that is our image.
+func (s *shop) testWrapperImage(t *testing.T) {
+	s.kubectl(t, "apply", "-k", examples+"/wrapper-image")
+	s.available(t, "shop-wrapper-image")
+	s.log(t, s.pod(t, "shop-wrapper-image"), "shop", "API_KEY "+hash(apiKey), file("0400", "65532:65532", "db.env", dbEnv))
+}
+
+// testDoctor: in a pod that will work it has nothing to say against it.
+func (s *shop) testDoctor(t *testing.T) {
+	s.variant(t, "init", "doctor", "shop", "- init\n", "- doctor\n")
+	s.available(t, "doctor")
+	out := s.kubectl(t, "logs", "-n", "shop", s.pod(t, "doctor"), "-c", "secretboot")
+	if strings.Contains(out, "FAIL") || strings.Contains(out, "WARN") || !strings.Contains(out, "shop-init") {
+		t.Errorf("doctor says\n%s", out)
+	}
+}
+
 // testJob: it completes, with a sidecar that would run for ever.
 func (s *shop) testJob(t *testing.T) {
 	s.kubectl(t, "apply", "-k", examples+"/job")

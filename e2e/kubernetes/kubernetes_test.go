@@ -35,15 +35,21 @@ func TestKubernetes(t *testing.T) {
 			"init":            (*shop).testInit,
 			"sidecar":         (*shop).testSidecar,
 			"wrapper-volume":  (*shop).testWrapperVolume,
+			"wrapper-image":   (*shop).testWrapperImage,
 			"job":             (*shop).testJob,
 			"cronjob":         (*shop).testCronJob,
 			"injected":        (*shop).testInjected,
+			"two users":       (*shop).testTwoUsers,
+			"doctor":          (*shop).testDoctor,
 			"wrong account":   (*shop).testWrongAccount,
 			"wrong namespace": (*shop).testWrongNamespace,
 			"wrong audience":  (*shop).testWrongAudience,
 			"deleted account": (*shop).testDeletedAccount,
 			"restart":         (*shop).testRestart,
+			"killed":          (*shop).testKilled,
 			"out of memory":   (*shop).testOutOfMemory,
+			"evicted":         (*shop).testEvicted,
+			"database":        (*shop).testDatabase,
 			"refused":         (*shop).testRefused,
 			"admitted":        (*shop).testAdmitted,
 		} {
@@ -82,6 +88,37 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("%s is not what plan --policy prints:\n%s", path, got)
 		}
 	}
+}
+
+// TestExamplesAreApplied fails for a file of the examples that nothing applies: the
+// kustomization beside it, the script for Vault, or a test.
+func TestExamplesAreApplied(t *testing.T) {
+	var tests strings.Builder
+	sources, err := filepath.Glob("*_test.go")
+	check(t, err)
+	for _, path := range sources {
+		tests.WriteString(read(t, path))
+	}
+	script := read(t, examples+"/vault.sh")
+	check(t, filepath.WalkDir(examples, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "README.md" {
+			return err
+		}
+		folder, rel := filepath.Base(filepath.Dir(path)), strings.TrimPrefix(path, examples)
+		kustomization := filepath.Join(filepath.Dir(path), "kustomization.yaml")
+		applied := strings.Contains(tests.String(), `examples+"/`+folder+`"`) && (path == kustomization || strings.Contains(read(t, kustomization), d.Name()))
+		if !applied && !strings.Contains(script, "/"+d.Name()) && !strings.Contains(tests.String(), `examples+"`+rel+`"`) {
+			t.Errorf("nothing applies %s", path)
+		}
+		return nil
+	}))
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	check(t, err)
+	return string(text)
 }
 
 // shop is the cluster that the examples are made for.

@@ -5,10 +5,14 @@ import (
 	"testing"
 )
 
-// variant applies an example under another name, with some of its text replaced.
+// variant applies an example under another name and with a role of that name, with some of
+// its text replaced. Its policies are the example's, and one of its own name if there is one.
 func (s *shop) variant(t *testing.T, example, name, namespace string, oldnew ...string) {
 	t.Helper()
+	s.v.do(t, "", "write", "auth/kubernetes/role/"+name, "bound_service_account_names=shop,doomed", "bound_service_account_namespaces=shop",
+		"audience=vault", "token_policies=shop-"+example+","+name, "token_ttl=20m")
 	text := s.kubectl(t, "kustomize", examples+"/"+example)
+	oldnew = append(oldnew, "role: shop-"+example, "role: "+name, "name: secretboot-", "name: "+name+"-")
 	for _, word := range []string{"name: ", "app: "} {
 		oldnew = append(oldnew, word+"shop-"+example+"\n", word+name+"\n")
 	}
@@ -60,24 +64,21 @@ func (s *shop) testWrongNamespace(t *testing.T) {
 
 func (s *shop) testWrongAudience(t *testing.T) {
 	s.variant(t, "init", "wrong-audience", "shop", "audience: vault\n", "audience: other\n")
-	s.initError(t, "shop", "wrong-audience", "audience", "shop-init")
+	s.initError(t, "shop", "wrong-audience", "for another audience", "aud other")
 }
 
 // testDeletedAccount: a sidecar whose account was deleted is killed and started again: it
 // cannot log in, and says why. The application and its files go on.
 func (s *shop) testDeletedAccount(t *testing.T) {
 	s.kubectl(t, "create", "serviceaccount", "doomed", "-n", "shop")
-	s.v.do(t, "", "write", "auth/kubernetes/role/doomed", "bound_service_account_names=doomed", "bound_service_account_namespaces=shop",
-		"audience=vault", "token_policies=shop-sidecar", "token_ttl=20m")
-	s.variant(t, "sidecar", "deleted-account", "shop", "serviceAccountName: shop\n", "serviceAccountName: doomed\n", "role: shop-sidecar", "role: doomed",
-		"name: secretboot-", "name: doomed-")
+	s.variant(t, "sidecar", "deleted-account", "shop", "serviceAccountName: shop\n", "serviceAccountName: doomed\n")
 	s.available(t, "deleted-account")
 	pod := s.pod(t, "deleted-account")
 	s.kubectl(t, "delete", "serviceaccount", "doomed", "-n", "shop")
 	// The API server remembers for ten seconds that a token was good.
 	token := "/var/lib/kubelet/pods/" + s.get(t, "pod/"+pod, "{.metadata.uid}") + "/volumes/kubernetes.io~projected/vault-token/token"
 	eventually(t, "Vault refuses the token", func() bool {
-		return s.v.try(t, "", "write", "auth/kubernetes/login", "role=doomed", "jwt=@"+token).code != 0
+		return s.v.try(t, "", "write", "auth/kubernetes/login", "role=deleted-account", "jwt=@"+token).code != 0
 	})
 	s.killContainer(t, pod, "secretboot")
 	var message string
@@ -90,7 +91,7 @@ func (s *shop) testDeletedAccount(t *testing.T) {
 		message = s.get(t, "pod/"+pod, "{.status.initContainerStatuses[0].lastState.terminated.message}")
 		return message != ""
 	})
-	if !strings.Contains(message, "permission denied") || !strings.Contains(message, "doomed") {
+	if !strings.Contains(message, "permission denied") || !strings.Contains(message, "role deleted-account") {
 		t.Errorf("the termination message is %q", message)
 	}
 	if got := s.get(t, "pod/"+pod, "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].state.running.startedAt}"); !strings.HasPrefix(got, "0 2") {

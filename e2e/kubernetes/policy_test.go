@@ -42,6 +42,24 @@ func (s *shop) testInjected(t *testing.T) {
 	}
 }
 
+// testTwoUsers: files that the pod's group may read serve containers with different users.
+func (s *shop) testTwoUsers(t *testing.T) {
+	text, err := os.ReadFile(examples + "/injected/deployment.yaml")
+	check(t, err)
+	_, container, _ := strings.Cut(string(text), "      containers:\n")
+	container = strings.Replace(container, "          securityContext:\n", "          securityContext:\n            runAsUser: 1000\n", 1)
+	head, _, _ := strings.Cut(string(text), "        - name: shop\n")
+	head = strings.NewReplacer("name: shop-injected\n", "name: two-users\n", "app: shop-injected", "app: two-users", "runAsUser: 1000", "fsGroup: 3000",
+		`agent-inject: "true"`, "agent-inject: \"true\"\n        vault.hashicorp.com/agent-inject-perms-db.env: \"0440\"").Replace(head)
+	second := strings.NewReplacer("name: shop\n", "name: second\n", "runAsUser: 1000", "runAsUser: 2000").Replace(container)
+	s.do(t, head+container+second, "kubectl", "apply", "-f", "-")
+	s.available(t, "two-users")
+	for _, name := range []string{"shop", "second"} {
+		s.log(t, s.pod(t, "two-users"), name, file("0440", "65532:3000", "db.env", dbEnv))
+	}
+	s.kubectl(t, "delete", "-n", "shop", "deployment/two-users", "--wait=false") // its tokens are of the example's role
+}
+
 // testAdmitted: what the policy makes of pods that differ.
 func (s *shop) testAdmitted(t *testing.T) {
 	pod := s.annotated(t)

@@ -21,7 +21,6 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
@@ -53,8 +52,6 @@ func daemon(name string) *cobra.Command {
 		return apiserver.NewAPIServerCommand()
 	case "kube-controller-manager":
 		return kcm.NewControllerManagerCommand()
-	case "kube-proxy":
-		return proxy.NewProxyCommand()
 	case "kube-scheduler":
 		return scheduler.NewSchedulerCommand()
 	case "kubelet":

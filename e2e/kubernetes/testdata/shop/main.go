@@ -7,8 +7,9 @@
 //	shop once         look, and end
 //	shop env NAME…    the hashes of variables, then as without words
 //	shop eat          take memory until the kernel has enough of it
-//	shop nap          do nothing until SIGTERM; what it is told on standard input ends it too
-//	shop pause        a pod's first container: the same, and reap
+//	shop fill DIR     put 8 MiB there, then as without words
+//	shop pause        a pod's first container: reap until SIGTERM
+//	shop reap         process 1 of the cluster: the same until standard input ends
 //	shop dns NAME IP  answer queries for NAME, on port 53
 package main
 
@@ -41,9 +42,9 @@ func main() {
 	case "eat":
 		fmt.Print(look(folder()))
 		eat()
-	case "fail":
-		fmt.Print(look(folder()))
-		os.Exit(3)
+	case "fill":
+		fmt.Println(os.WriteFile(os.Args[2]+"/full", make([]byte, 8<<20), 0o600))
+		serve()
 	case "env":
 		for _, name := range os.Args[2:] {
 			fmt.Println(name, hash([]byte(os.Getenv(name))))
