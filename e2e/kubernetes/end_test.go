@@ -1,0 +1,119 @@
+package kubernetes_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// testRestart: the application's container is started again without its init container,
+// and finds the files that are there. Under the wrapper it reads anew.
+func (s *shop) testRestart(t *testing.T) {
+	s.variant(t, "init", "restart", "shop")
+	s.available(t, "restart")
+	pod := s.pod(t, "restart")
+	s.killContainer(t, pod, "shop")
+	s.restarted(t, pod)
+	s.log(t, pod, "shop", file("0400", "65532:65532", "db.env", dbEnv))
+	if got := s.get(t, "pod/"+pod, "{.status.initContainerStatuses[0].restartCount}"); got != "0" {
+		t.Errorf("the init container ran %s times more", got)
+	}
+}
+
+// testKilled: all processes of the command and its supervisor are killed, and their files
+// outlive them in the pod's volume. The next one sweeps the folder and delivers anew.
+func (s *shop) testKilled(t *testing.T) {
+	s.variant(t, "wrapper-volume", "killed", "shop")
+	s.available(t, "killed")
+	pod := s.pod(t, "killed")
+	s.log(t, pod, "shop", file("0400", "65532:65532", "db.env", dbEnv))
+	s.killContainer(t, pod, "shop")
+	s.restarted(t, pod)
+	s.log(t, pod, "shop", "API_KEY "+hash(apiKey), file("0400", "65532:65532", "db.env", dbEnv))
+}
+
+// testEvicted: a pod that takes more disk than it may is evicted. What is ours in it ends
+// like at any other end: nothing of its token is left.
+func (s *shop) testEvicted(t *testing.T) {
+	s.variant(t, "wrapper-volume", "evicted", "shop", "- env\n        - API_KEY\n", "- fill\n        - /disk\n",
+		"      volumes:\n", "      volumes:\n      - { name: disk, emptyDir: { sizeLimit: 1Mi } }\n",
+		"        - mountPath: /etc/vault\n", "        - { name: disk, mountPath: /disk }\n        - mountPath: /etc/vault\n")
+	pod := s.pod(t, "evicted")
+	eventually(t, "the pod is evicted", func() bool { return s.get(t, "pod/"+pod, "{.status.reason}") == "Evicted" })
+	s.kubectl(t, "scale", "-n", "shop", "deployment/evicted", "--replicas=0") // there would be another, to the same end
+	eventually(t, "its command ended as it does at SIGTERM", func() bool {
+		return s.get(t, "pod/"+pod, "{.status.containerStatuses[0].state.terminated.exitCode}") == "0"
+	})
+	s.noToken(t, "evicted")
+}
+
+// testOutOfMemory: the kernel kills the command, which is the largest of the container's
+// processes, and the container ends with it. The next one delivers anew.
+func (s *shop) testOutOfMemory(t *testing.T) {
+	s.variant(t, "wrapper-volume", "out-of-memory", "shop", "- env\n        - API_KEY\n", "- eat\n", "memory: 128Mi\n", "memory: 64Mi\n")
+	pod := s.pod(t, "out-of-memory")
+	s.restarted(t, pod)
+	if got := s.get(t, "pod/"+pod, "{.status.containerStatuses[0].lastState.terminated.exitCode}"); got != "137" {
+		t.Errorf("the container ended with %q, not 137\n%s", got, s.describe(t, "out-of-memory"))
+	}
+	s.log(t, pod, "shop", file("0400", "65532:65532", "db.env", dbEnv))
+}
+
+func (s *shop) restarted(t *testing.T, pod string) {
+	t.Helper()
+	eventually(t, "the container is started again", func() bool {
+		got := s.get(t, "pod/"+pod, "{.status.containerStatuses[0].restartCount}{.status.containerStatuses[0].lastState.terminated.exitCode}")
+		return got != "" && got[0] != '0'
+	})
+}
+
+// testRotation: a change in Vault reaches the files of those that have a sidecar, and
+// nobody's who has not.
+func (s *shop) testRotation(t *testing.T) {
+	const next = "CANARY-after-rotation"
+	s.v.do(t, next, "kv", "put", "secret/shop/db", "username=app", "password=-")
+	t.Cleanup(func() { s.v.do(t, password, "kv", "put", "secret/shop/db", "username=app", "password=-") })
+	text := strings.Replace(dbEnv, password, next, 1)
+	s.log(t, s.pod(t, "shop-sidecar"), "shop", file("0400", "65532:65532", "db.env", text), file("0400", "65532:65532", "api-key", apiKey))
+	s.log(t, s.pod(t, "shop-injected"), "shop", file("0400", "1000:0", "db.env", text))
+	if got := s.kubectl(t, "logs", "-n", "shop", s.pod(t, "shop-init"), "-c", "shop"); strings.Contains(got, hash(text)) {
+		t.Error("an init container has rotated something")
+	}
+}
+
+// testDelete: a pod that is deleted is gone within its grace period, because everything
+// of ours ends by itself.
+func (s *shop) testDelete(t *testing.T) {
+	for _, name := range []string{"shop-sidecar", "shop-wrapper-volume", "shop-injected"} {
+		pod := s.pod(t, name)
+		grace := s.get(t, "pod/"+pod, "{.spec.terminationGracePeriodSeconds}")
+		period, err := time.ParseDuration(grace + "s")
+		check(t, err)
+		if !strings.Contains(s.tokens(t), `"role": "`+name+`"`) {
+			t.Errorf("%s has no token", name)
+		}
+		began := time.Now()
+		s.kubectl(t, "delete", "-n", "shop", "deployment/"+name, "--wait=false")
+		s.kubectl(t, "wait", "-n", "shop", "--for=delete", "pod/"+pod, "--timeout=100s")
+		if took := time.Since(began); took > period {
+			t.Errorf("%s: it took %v of %v", name, took, period)
+		}
+		s.noToken(t, name)
+	}
+}
+
+// noToken waits until Vault has no token of a role: what logged in has revoked its own.
+func (s *shop) noToken(t *testing.T, role string) {
+	t.Helper()
+	eventually(t, "no token of the role "+role+" is left", func() bool { return !strings.Contains(s.tokens(t), `"role": "`+role+`"`) })
+}
+
+// tokens gives the roles of the tokens that Vault knows.
+func (s *shop) tokens(t *testing.T) string {
+	t.Helper()
+	var roles []string
+	for _, accessor := range strings.Fields(strings.NewReplacer("[", "", "]", "", `"`, "", ",", "").Replace(s.v.do(t, "", "list", "-format=json", "auth/token/accessors"))) {
+		roles = append(roles, s.v.try(t, "", "token", "lookup", "-format=json", "-accessor", accessor).out)
+	}
+	return strings.Join(roles, "\n")
+}
