@@ -3,6 +3,8 @@ package volume
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"slices"
 )
 
 // Claim names a folder and who owns it: with it, somebody else can destroy what
@@ -27,6 +29,10 @@ func (r *Roots) Claims() []Claim {
 // the answer is false, while somebody has the lock of the marker: an owner
 // that was killed holds it for a moment longer.
 //
+// Without a marker, or with an empty one, nobody can tell whose a generation is: the
+// command may have taken it away. It is destroyed, because what the owner left must
+// not outlive it; what somebody else delivers has a marker of its own.
+//
 // The error is a [plan.Problem] with CodeIO for each thing that could not be
 // destroyed, and with CodeSink when the folder or its marker is not what it was.
 func ShredDead(c Claim) (bool, error) {
@@ -35,7 +41,7 @@ func ShredDead(c Claim) (bool, error) {
 		return true, err
 	}
 	root := s.root
-	m, err := claim(root, false)
+	m, err := claim(root, holdsGenerations(root))
 	if err != nil {
 		_ = root.Close()
 		switch {
@@ -70,7 +76,7 @@ func (c Claim) open() (*sink, error) {
 // clearDead destroys what the owner left in a claimed folder.
 func (s sink) clearDead(m *marker, owner string) error {
 	switch {
-	case m.rec.State == stateLive && m.rec.ID == owner:
+	case m.rec.State == stateLive && m.rec.ID == owner, m.rec.State == "":
 		return s.clear(m)
 	case m.rec.State == stateDelivered:
 		defer s.root.Close()
@@ -88,4 +94,10 @@ func (s sink) delivered(rec record) string {
 		return target
 	}
 	return rec.Generation
+}
+
+// holdsGenerations reports whether a generation of ours is in the folder.
+func holdsGenerations(root *os.Root) bool {
+	names, err := list(root)
+	return err == nil && slices.ContainsFunc(names, func(name string) bool { return isGeneration(name) && isOwnDir(root, name) })
 }

@@ -90,6 +90,28 @@ func TestShredDeadLeavesDelivered(t *testing.T) {
 	}
 }
 
+// The command may have taken the marker away, or what is in it; what its owner left
+// goes all the same.
+func TestShredDeadWithoutRecord(t *testing.T) {
+	for name, spoil := range map[string]func(string) error{
+		"gone":  os.Remove,
+		"empty": func(marker string) error { return os.Truncate(marker, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tmpfs(t, "")
+			killedOwner(t, dir)
+			must(t, os.WriteFile(filepath.Join(dir, "foreign"), []byte("stays"), 0o600))
+			c := claimOf(t, dir)
+			must(t, spoil(filepath.Join(dir, "..secretboot")))
+			wantDone(t, c, true)
+			if got := names(t, dir); len(got) != 1 {
+				t.Errorf("left: %q", got)
+			}
+			wantText(t, filepath.Join(dir, "foreign"), "stays")
+		})
+	}
+}
+
 func TestClaims(t *testing.T) {
 	dir := tmpfs(t, "")
 	must(t, os.Mkdir(dir+"/in", 0o700))

@@ -187,8 +187,7 @@ func (v *Volume) Retract() error {
 	if v.closed {
 		return nil
 	}
-	err := v.discard()
-	_, purged := v.sink.purge("")
+	err, purged := v.discard(), v.purge()
 	v.current, v.inherited, v.old = "", false, nil
 	return join(err, purged, v.mark(stateLive))
 }

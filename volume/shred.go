@@ -16,7 +16,8 @@ import (
 // overwritten with zeros (also when it has other names elsewhere), cut to length
 // 0 and unlinked; then the links, the marker and an ephemeral folder go.
 // Foreign files stay, and so does what a process before us delivered and we
-// never replaced. Shred is safe to call again, and does nothing after
+// never replaced, or what an owner delivered who took the folder over because
+// somebody had removed our marker. Shred is safe to call again, and does nothing after
 // a Shred without errors or a Deliver.
 //
 // The error is a [plan.Problem] with CodeIO for each thing that could not be
@@ -39,10 +40,11 @@ func (v *Volume) shred() error {
 		return v.close()
 	}
 	if v.staged != nil {
+		v.old = append(v.old, replaced{name: v.staged.name}) // purge destroys it
 		_ = v.staged.root.Close()
 		v.staged = nil
 	}
-	if _, err := v.sink.purge(""); err != nil {
+	if err := v.purge(); err != nil {
 		return err
 	}
 	if err := v.marker.remove(v.sink.root); err != nil {
