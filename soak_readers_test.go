@@ -171,6 +171,10 @@ func (r *readers) logIn(l look) {
 	}
 }
 
+// roleGapMax is two waits between looks at what is overdue (9 s at most each, so that
+// there are no more than ten a minute), for a fault may fall on the look in between.
+const roleGapMax = 20 * time.Second
+
 // logInRole uses the user whose password Vault rotates. Between the rotation and
 // our reading it nobody can have the new one: how long that was is measured.
 func (r *readers) logInRole() {
@@ -192,7 +196,7 @@ func (r *readers) logInRole() {
 			r.mu.Unlock()
 			return
 		}
-		if gap > 15*time.Second {
+		if gap > roleGapMax {
 			r.fail("static role: %v, for %v", err, gap)
 			return
 		}

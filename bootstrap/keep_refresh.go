@@ -228,6 +228,7 @@ func (k *keeper) renewLife(now time.Time, t *thing) {
 		return
 	}
 	k.failed(now, &plan.Problem{Code: plan.CodeData, Origin: t.need.Read.Origin, What: "secret " + t.need.Read.Path, Why: "it is due and was not replaced yet"}, t)
+	t.failures = min(t.failures, 2) // it answered, and the password ends any moment: longer waits would miss that
 	t.life = lease.Rotated(now, t.due.Sub(now))
 }
 
