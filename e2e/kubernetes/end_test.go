@@ -1,6 +1,8 @@
 package kubernetes_test
 
 import (
+	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +41,14 @@ func (s *shop) testEvicted(t *testing.T) {
 		"      volumes:\n", "      volumes:\n      - { name: disk, emptyDir: { sizeLimit: 1Mi } }\n",
 		"        - mountPath: /etc/vault\n", "        - { name: disk, mountPath: /disk }\n        - mountPath: /etc/vault\n")
 	pod := s.pod(t, "evicted")
-	eventually(t, "the pod is evicted", func() bool { return s.get(t, "pod/"+pod, "{.status.reason}") == "Evicted" })
+	defer func() {
+		if t.Failed() {
+			t.Log(s.describe(t, "evicted"))
+		}
+	}()
+	eventually(t, "the pod is evicted", func() bool {
+		return s.try(t, "", "kubectl", "get", "events", "-n", "shop", "--field-selector=reason=Evicted,involvedObject.name="+pod, "-o", "name").out != ""
+	})
 	s.kubectl(t, "scale", "-n", "shop", "deployment/evicted", "--replicas=0") // there would be another, to the same end
 	eventually(t, "its command ended as it does at SIGTERM", func() bool {
 		return s.get(t, "pod/"+pod, "{.status.containerStatuses[0].state.terminated.exitCode}") == "0"
@@ -92,19 +101,47 @@ func (s *shop) testDelete(t *testing.T) {
 		if !strings.Contains(s.tokens(t), `"role": "`+name+`"`) {
 			t.Errorf("%s has no token", name)
 		}
+		log := s.follow(t, pod)
 		began := time.Now()
 		s.kubectl(t, "delete", "-n", "shop", "deployment/"+name, "--wait=false")
 		s.kubectl(t, "wait", "-n", "shop", "--for=delete", "pod/"+pod, "--timeout=100s")
 		if took := time.Since(began); took > period {
 			t.Errorf("%s: it took %v of %v", name, took, period)
 		}
+		last := log()
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("the last lines of %s:\n%s", name, last)
+			}
+		})
 		s.noToken(t, name)
+	}
+}
+
+// follow reads the log of a pod's containers until they have ended; the function it gives
+// waits for that.
+func (s *shop) follow(t *testing.T, pod string) func() string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	cmd := s.enter(ctx, "kubectl", "logs", "-n", "shop", pod, "--all-containers", "--follow", "--prefix")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	check(t, cmd.Start())
+	return func() string {
+		defer cancel()
+		_ = cmd.Wait() // it ends with the containers
+		return out.String()
 	}
 }
 
 // noToken waits until Vault has no token of a role: what logged in has revoked its own.
 func (s *shop) noToken(t *testing.T, role string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("tokens:\n%s", s.tokens(t))
+		}
+	}()
 	eventually(t, "no token of the role "+role+" is left", func() bool { return !strings.Contains(s.tokens(t), `"role": "`+role+`"`) })
 }
 
