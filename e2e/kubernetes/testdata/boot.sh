@@ -20,9 +20,7 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
 done
 mount --make-rshared /
 ip link set lo up
-# A bridge without an address of its own takes its ports' lowest: with each pod that comes or goes the
-# gateway could have another one, and packets of the others would be lost for seconds.
-ip link add cni0 address 02:00:0a:58:00:01 type bridge
+ip link add cni0 type bridge
 ip addr add 10.88.0.1/24 dev cni0
 ip link set cni0 up
 echo 1 >/proc/sys/net/ipv4/ip_forward
