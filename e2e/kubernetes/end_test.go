@@ -1,6 +1,10 @@
 package kubernetes_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +43,19 @@ func (s *shop) testEvicted(t *testing.T) {
 		"      volumes:\n", "      volumes:\n      - { name: disk, emptyDir: { sizeLimit: 1Mi } }\n",
 		"        - mountPath: /etc/vault\n", "        - { name: disk, mountPath: /disk }\n        - mountPath: /etc/vault\n")
 	pod := s.pod(t, "evicted")
-	eventually(t, "the pod is evicted", func() bool { return s.get(t, "pod/"+pod, "{.status.reason}") == "Evicted" })
+	defer func() {
+		if t.Failed() {
+			t.Log(s.describe(t, "evicted"))
+		}
+	}()
+	eventually(t, "the pod is evicted", func() bool {
+		return s.try(t, "", "kubectl", "get", "events", "-n", "shop", "--field-selector=reason=Evicted,involvedObject.name="+pod, "-o", "name").out != ""
+	})
 	s.kubectl(t, "scale", "-n", "shop", "deployment/evicted", "--replicas=0") // there would be another, to the same end
 	eventually(t, "its command ended as it does at SIGTERM", func() bool {
 		return s.get(t, "pod/"+pod, "{.status.containerStatuses[0].state.terminated.exitCode}") == "0"
 	})
-	s.noToken(t, "evicted")
+	s.noToken(t, "evicted", s.kubectl(t, "logs", "-n", "shop", pod, "-c", "shop"))
 }
 
 // testOutOfMemory: the kernel kills the command, which is the largest of the container's
@@ -92,20 +103,63 @@ func (s *shop) testDelete(t *testing.T) {
 		if !strings.Contains(s.tokens(t), `"role": "`+name+`"`) {
 			t.Errorf("%s has no token", name)
 		}
+		log := s.follow(t, pod)
 		began := time.Now()
 		s.kubectl(t, "delete", "-n", "shop", "deployment/"+name, "--wait=false")
 		s.kubectl(t, "wait", "-n", "shop", "--for=delete", "pod/"+pod, "--timeout=100s")
 		if took := time.Since(began); took > period {
 			t.Errorf("%s: it took %v of %v", name, took, period)
 		}
-		s.noToken(t, name)
+		last := log()
+		s.noToken(t, name, last)
 	}
 }
 
-// noToken waits until Vault has no token of a role: what logged in has revoked its own.
-func (s *shop) noToken(t *testing.T, role string) {
+// follow reads the log of a pod's containers until they have ended; the function it gives
+// waits for that.
+func (s *shop) follow(t *testing.T, pod string) func() string {
 	t.Helper()
-	eventually(t, "no token of the role "+role+" is left", func() bool { return !strings.Contains(s.tokens(t), `"role": "`+role+`"`) })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	cmd := s.enter(ctx, "kubectl", "logs", "-n", "shop", pod, "--all-containers", "--follow", "--prefix")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	check(t, cmd.Start())
+	return func() string {
+		defer cancel()
+		_ = cmd.Wait() // it ends with the containers
+		return out.String()
+	}
+}
+
+// noToken holds the end of what logged in with a role to what we promise: it has revoked
+// its token, or it has said in the log that Vault gave no answer within the three seconds
+// that it has for that. A token that is left and not spoken of is a failure.
+func (s *shop) noToken(t *testing.T, role, log string) {
+	t.Helper()
+	left := func() bool { return strings.Contains(s.tokens(t), `"role": "`+role+`"`) }
+	if left() && strings.Contains(log, "the token was not revoked") {
+		t.Logf("%s: NOT REVOKED, and said so. What Vault has seen of it:\n%s", role, s.revocations(t))
+		return
+	}
+	if left() {
+		t.Errorf("a token of the role %s is left, and the log says nothing of it:\n%s", role, log)
+	}
+}
+
+// revocations gives when Vault got and answered requests for one, from its audit log.
+func (s *shop) revocations(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for line := range strings.Lines(read(t, s.v.dir+"/audit")) {
+		var entry struct {
+			Time, Type string
+			Request    struct{ Path string }
+		}
+		if strings.Contains(line, "auth/token/revoke-self") && json.Unmarshal([]byte(line), &entry) == nil {
+			fmt.Fprintln(&b, entry.Time, entry.Type, entry.Request.Path)
+		}
+	}
+	return b.String()
 }
 
 // tokens gives the roles of the tokens that Vault knows.

@@ -31,6 +31,7 @@ func (c *cluster) startVault(t *testing.T) *vaultServer {
 	eventually(t, "Vault answers", func() bool { return v.try(t, "", "token", "lookup").code == 0 })
 	c.kubectl(t, "create", "serviceaccount", "vault-reviewer", "-n", "kube-system")
 	c.kubectl(t, "create", "clusterrolebinding", "vault-reviewer", "--clusterrole=system:auth-delegator", "--serviceaccount=kube-system:vault-reviewer")
+	v.do(t, "", "audit", "enable", "file", "file_path="+v.dir+"/audit") // tells whether a request has come at all; see noToken
 	v.do(t, "", "auth", "enable", "kubernetes")
 	v.do(t, c.kubectl(t, "create", "token", "vault-reviewer", "-n", "kube-system", "--duration=24h"), "write", "auth/kubernetes/config",
 		"kubernetes_host=https://127.0.0.1:6443", "kubernetes_ca_cert=@"+c.dir+"/pki/ca.crt", "token_reviewer_jwt=-", "disable_local_ca_jwt=true")
