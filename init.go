@@ -66,8 +66,10 @@ func (a *app) withoutCommand(p *plan.Plan, who string) error {
 	for _, e := range p.Env {
 		switch {
 		case e.Origin.Front == (declare.References{}).Name():
+			//nolint:sloglint // it is one of two words
 			a.logger().Warn(who+" starts no command; this reference is left as it is", slog.String("variable", e.Name))
 		case e.Source.IsOpen():
+			//nolint:sloglint // as above
 			a.logger().Info(who+" starts no command; this variable is for the container to set", slog.String("variable", e.Name))
 		case p.CIExport.IsSet:
 			exported = append(exported, e)

@@ -73,11 +73,11 @@ func attend(ctx context.Context) {
 		ps.Add(shredDead(ctx, c))
 	}
 	a := &app{stderr: &patient{to: os.Stderr}, level: new(slog.LevelVar), logFormat: o.LogFormat}
-	did := "secretboot was killed; its janitor ended the command and shredded the files"
-	if len(ps) > 0 {
-		did = "secretboot was killed; its janitor ended the command but could not shred everything"
+	if len(ps) == 0 {
+		a.logger().Warn("secretboot was killed; its janitor ended the command and shredded the files")
+	} else {
+		a.logger().Warn("secretboot was killed; its janitor ended the command but could not shred everything")
 	}
-	a.logger().Warn(did)
 	for _, p := range ps {
 		a.report(p)
 	}

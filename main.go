@@ -49,7 +49,7 @@ func main() {
 	core := process.Guard() // of what we have in memory; the command is free of that
 	// net/http prints there what a server sends without being asked, and nobody would
 	// mask it. Our own log is another one.
-	stdlog.SetOutput(io.Discard)
+	stdlog.SetOutput(io.Discard) //nolint:forbidigo // so that nobody writes there
 	if isJanitor(os.Args) {
 		attend(context.Background())
 		os.Exit(0)

@@ -72,10 +72,13 @@ func (c *Control) running() bool {
 	}
 }
 
+// errGivenUp is for a call that somebody did not wait for any more.
+var errGivenUp = errors.New("given up")
+
 // call has f called by the goroutine of Supervise, between two children by waiting
 // for the second, and waits for what it gives. The error is that of f, ErrEnded when
-// there is no child, or the cause of ctx.
-func (c *Control) call(ctx context.Context, f func(*child) error) error {
+// there is no child, or errGivenUp when stop, which may be nil, was closed before.
+func (c *Control) call(stop <-chan struct{}, f func(*child) error) error {
 	if !c.running() {
 		return ErrEnded
 	}
@@ -85,8 +88,8 @@ func (c *Control) call(ctx context.Context, f func(*child) error) error {
 		return <-done
 	case <-c.ended:
 		return ErrEnded
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-stop:
+		return errGivenUp
 	}
 }
 
@@ -94,7 +97,7 @@ func (c *Control) call(ctx context.Context, f func(*child) error) error {
 // ends while a restart waits for that, and to the new one when that is about to be
 // started. The error is an errno; ESRCH when there is no child.
 func (c *Control) Signal(n syscall.Signal) error {
-	err := c.call(context.Background(), func(ch *child) error { return ch.reaper.signal(ch.group.leader, n) })
+	err := c.call(nil, func(ch *child) error { return ch.reaper.signal(ch.group.leader, n) })
 	if errors.Is(err, ErrEnded) {
 		return syscall.ESRCH
 	}
@@ -146,11 +149,14 @@ func (c *Control) Command(ctx context.Context, s Spec) (int, error) {
 		return 0, err
 	}
 	p := &program{ended: make(chan event, 1)}
-	err = c.call(ctx, func(ch *child) error {
+	err = c.call(ctx.Done(), func(ch *child) error {
 		p.reaper = ch.reaper
 		return ch.inFolder(func() error { return p.start(s, null) })
 	})
 	_ = unix.Close(null)
+	if errors.Is(err, errGivenUp) {
+		return 0, context.Cause(ctx)
+	}
 	if err != nil {
 		return 0, err
 	}

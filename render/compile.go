@@ -8,7 +8,7 @@ import (
 	"text/template/parse"
 	"time"
 
-	"github.com/DataDog/datadog-agent/pkg/template/text"
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )

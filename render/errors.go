@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/DataDog/datadog-agent/pkg/template/text"
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )

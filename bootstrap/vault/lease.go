@@ -184,7 +184,7 @@ func (c *Client) RenewLease(ctx context.Context, id string, increment time.Durat
 	if err != nil {
 		c.refusedLease(err)
 		err = r.problem(err)
-		if f := (*fault)(nil); errors.As(err, &f) && f.kind == ErrLeaseLost && !f.says("past the max TTL") {
+		if f := (*fault)(nil); errors.As(err, &f) && errors.Is(f.kind, ErrLeaseLost) && !f.says("past the max TTL") {
 			c.Drop(id)
 		}
 		return secret.Lease{}, err

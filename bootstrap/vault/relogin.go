@@ -69,9 +69,9 @@ func (c *Client) closing() error {
 }
 
 // noRelogin says why a login cannot be repeated.
-func noRelogin(from, why, fix string, cause error) error {
+func noRelogin(from, why, fix string) error {
 	return &plan.Problem{
-		Code: plan.CodeDenied, Origin: plan.Origin{Front: "login", At: from}, What: "another login", Why: why, Fix: fix, Err: errors.Join(ErrNoRelogin, cause),
+		Code: plan.CodeDenied, Origin: plan.Origin{Front: "login", At: from}, What: "another login", Why: why, Fix: fix, Err: ErrNoRelogin,
 	}
 }
 
@@ -80,16 +80,16 @@ func noRelogin(from, why, fix string, cause error) error {
 func (*postLogin) again(*Client) error { return nil }
 
 func (noLogin) again(*Client) error {
-	return noRelogin("", "we send no token: who is at the address logs in by itself", "see to that agent or proxy", nil)
+	return noRelogin("", "we send no token: who is at the address logs in by itself", "see to that agent or proxy")
 }
 
 // again looks whether the file of the token holds another one by now.
 func (t *tokenLogin) again(c *Client) error {
 	if t.wrapped != nil {
-		return noRelogin(t.from, "the token came in a wrapped answer, which can be unwrapped once", "start again with a new one, or let us log in by ourselves", nil)
+		return noRelogin(t.from, "the token came in a wrapped answer, which can be unwrapped once", "start again with a new one, or let us log in by ourselves")
 	}
 	if t.token.handle.Kind != plan.HandleFile {
-		return noRelogin(t.from, "the token was given by what does not change while we run", "give it in a file that is kept fresh, or let us log in by ourselves", nil)
+		return noRelogin(t.from, "the token was given by what does not change while we run", "give it in a file that is kept fresh, or let us log in by ourselves")
 	}
 	given, err := t.token.resolve(t.token.handle)
 	if err != nil {

@@ -153,7 +153,7 @@ func (p *postLogin) unwrap(ctx context.Context, c *Client) error {
 	digest := sha256.Sum256(w.token.Reveal())
 	if k := p.kept; k != nil && bytes.Equal(k.from, digest[:]) {
 		if k.limited && k.left <= 0 {
-			return noRelogin(p.from, "the wrapped secret id has no use left", "wrap one that is good for more logins, or for any number, or put a new one into its file", nil)
+			return noRelogin(p.from, "the wrapped secret id has no use left", "wrap one that is good for more logins, or for any number, or put a new one into its file")
 		}
 		return nil
 	}
