@@ -87,11 +87,12 @@ func wantsCare(p plan.Plan) bool {
 type observer struct{ board *status.Board }
 
 // Delivered also gives back to the kernel what making a generation took: it is
-// several times what is kept, and nothing else may happen for hours.
+// several times what is kept, and nothing else may happen for hours. A command that
+// ends at once does not wait for that.
 func (o observer) Delivered(changed bool) {
 	o.board.Delivered(changed)
 	if changed {
-		debug.FreeOSMemory()
+		time.AfterFunc(time.Second, debug.FreeOSMemory)
 	}
 }
 
