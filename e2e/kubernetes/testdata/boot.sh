@@ -20,7 +20,9 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
 done
 mount --make-rshared /
 ip link set lo up
-ip link add cni0 type bridge
+# A bridge without an address of its own takes its ports' lowest, which changes as pods come and go. What the other
+# pods remember of the gateway is then wrong, and their packets are lost for seconds.
+ip link add cni0 address 02:00:0a:58:00:01 type bridge
 ip addr add 10.88.0.1/24 dev cni0
 ip link set cni0 up
 echo 1 >/proc/sys/net/ipv4/ip_forward
