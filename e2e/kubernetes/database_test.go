@@ -31,14 +31,14 @@ func (v *vaultServer) startPostgres(t *testing.T) {
 		return v.try(t, "", "write", "database/config/pg", "plugin_name=postgresql-database-plugin", "allowed_roles=*", "username=admin", "password=CANARY-of-the-admin",
 			"connection_url=postgresql://{{username}}:{{password}}@127.0.0.1:"+pgPort+"/postgres?sslmode=disable").code == 0
 	})
-	v.do(t, pgCreator, "write", "database/roles/shop", "db_name=pg", "default_ttl=6s", "max_ttl=12s", "creation_statements=-")
+	v.do(t, pgCreator, "write", "database/roles/shop", "db_name=pg", "default_ttl=10s", "max_ttl=20s", "creation_statements=-")
 	v.do(t, `path "database/creds/shop" { capabilities = ["read"] }
 path "secret/data/shop/api" { capabilities = ["read"] }
 path "sys/leases/renew" { capabilities = ["update"] }
 `, "policy", "write", "database", "-")
 }
 
-// testDatabase: a database user of six seconds is renewed, and replaced before its twelve
+// testDatabase: a database user of ten seconds is renewed, and replaced before its twenty
 // are over: what is in the file always gets in. At the end of the pod it is revoked.
 func (s *shop) testDatabase(t *testing.T) {
 	s.v.startPostgres(t)
