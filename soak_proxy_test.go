@@ -133,23 +133,22 @@ func (p *soakProxy) count(path string) (n int) {
 	return n
 }
 
-// storm gives an error when one thing failed more than most times within a minute.
+// storm gives an error when one thing failed more than most times within a minute
+// without having worked in between: what comes and goes is not failing all the while.
 func (p *soakProxy) storm(most int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	failed := map[string][]time.Time{}
 	var errs []error
 	for _, s := range p.seen {
-		if s.status/100 != 2 {
-			failed[s.path] = append(failed[s.path], s.at)
+		if s.status/100 == 2 {
+			delete(failed, s.path)
+			continue
 		}
-	}
-	for path, times := range failed {
-		for i := range times {
-			if i >= most && times[i].Sub(times[i-most]) < time.Minute-time.Second {
-				errs = append(errs, errors.New(path+" was asked too often while it failed, at "+times[i].Format(time.TimeOnly)))
-				break
-			}
+		times := append(failed[s.path], s.at)
+		failed[s.path] = times
+		if i := len(times) - 1; i >= most && s.at.Sub(times[i-most]) < time.Minute-time.Second {
+			errs = append(errs, errors.New(s.path+" was asked too often while it failed, at "+s.at.Format(time.TimeOnly)))
 		}
 	}
 	return errors.Join(errs...)
