@@ -33,6 +33,7 @@ type world struct {
 	token   string
 
 	inherited, adopts bool                                    // of the sink
+	expiry            time.Time                               // as the sink was told
 	during            func(ctx context.Context, event string) // called at each event
 }
 
@@ -195,15 +196,24 @@ func (s fakeSink) Delivered() []receipt.File {
 	return []receipt.File{{Path: "/run/secrets/f", Mode: "0400"}}
 }
 
-func (s fakeSink) Inherited() bool           { return s.w.inherited }
-func (s fakeSink) Adopt() (bool, error)      { return s.w.adopts, s.w.event(context.Background(), "adopt") }
-func (s fakeSink) Discard() error            { return s.w.event(context.Background(), "discard") }
-func (s fakeSink) Prune(time.Time) error     { return s.w.event(context.Background(), "prune") }
-func (s fakeSink) Retract() error            { return s.w.event(context.Background(), "retract") }
-func (s fakeSink) SetExpiry(time.Time) error { return nil }
+func (s fakeSink) Inherited() bool       { return s.w.inherited }
+func (s fakeSink) Adopt() (bool, error)  { return s.w.adopts, s.w.event(context.Background(), "adopt") }
+func (s fakeSink) Discard() error        { return s.w.event(context.Background(), "discard") }
+func (s fakeSink) Prune(time.Time) error { return s.w.event(context.Background(), "prune") }
+func (s fakeSink) Retract() error        { return s.w.event(context.Background(), "retract") }
+func (s fakeSink) SetExpiry(at time.Time) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.expiry = at
+	return nil
+}
 
-func (s fakeSink) Commit() error { return s.w.event(context.Background(), "commit") }
-func (s fakeSink) Shred() error  { return s.w.event(context.Background(), "shred") }
+// Commit drops the expiry, which is that of a generation.
+func (s fakeSink) Commit() error {
+	_ = s.SetExpiry(time.Time{})
+	return s.w.event(context.Background(), "commit")
+}
+func (s fakeSink) Shred() error { return s.w.event(context.Background(), "shred") }
 
 type fakeTarget struct{ w *world }
 

@@ -304,6 +304,7 @@ func (k *keeper) publish(ctx context.Context, now time.Time, next *generation) (
 			return false, err
 		}
 		switched, k.retracted = true, false
+		k.expiry = time.Time{}                                      // the marker had it for the generation before
 		k.prune = append(k.prune, time.Now().Add(k.keptPrevious())) // not now: that was before Commit
 		k.log.Info("delivered again", slog.Int("files_changed", len(changed.files)))
 	}

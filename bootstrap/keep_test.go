@@ -340,3 +340,22 @@ func TestNewTokenIsDelivered(t *testing.T) {
 		}
 	})
 }
+
+// TestExpiryOutlivesASwitch: whoever looks at the folder knows how long it is good,
+// also after a switch that had nothing to do with what ends.
+func TestExpiryOutlivesASwitch(t *testing.T) {
+	bubble(t, "one", func(t *testing.T, w *world, s *server) {
+		s.engines["db"] = &engine{kind: "dynamic", ttl: 10 * time.Hour, max: 20 * time.Hour}
+		s.engines["app"] = &engine{kind: "kv1", data: map[string]any{"pw": "1"}}
+		keep(t, w, s, plan.Plan{Files: []plan.File{file("id", "db#id"), file("kv", "app#pw")}})
+		time.Sleep(time.Minute)
+		s.set("app", map[string]any{"pw": "2"})
+		time.Sleep(6 * time.Minute)
+		w.mu.Lock()
+		expiry := w.expiry
+		w.mu.Unlock()
+		if w.count("commit") != 1 || time.Until(expiry) < 9*time.Hour {
+			t.Errorf("%d switches; the folder is good until %v", w.count("commit"), expiry)
+		}
+	})
+}
