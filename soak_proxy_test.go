@@ -17,11 +17,11 @@ import (
 // soakProxy stands between secretboot and Vault: it keeps what it sees, and lets
 // a part of the requests fail.
 type soakProxy struct {
-	url   string
-	pass  *httputil.ReverseProxy
-	share float64 // of requests that fail
+	url  string
+	pass *httputil.ReverseProxy
 
 	mu     sync.Mutex
+	share  float64 // of requests that fail
 	random *rand.Rand
 	seen   []passage
 	faults map[string]int
@@ -34,13 +34,13 @@ type passage struct {
 	status int // 0: there was no answer
 }
 
-func newSoakProxy(t *testing.T, addr string, share float64) *soakProxy {
+func newSoakProxy(t *testing.T, addr string) *soakProxy {
 	t.Helper()
 	to, err := url.Parse(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &soakProxy{share: share, random: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))), faults: map[string]int{}}
+	p := &soakProxy{random: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano()))), faults: map[string]int{}}
 	p.pass = &httputil.ReverseProxy{
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(to) },
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
@@ -95,6 +95,13 @@ func (p *soakProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Second)
 	}
 	p.pass.ServeHTTP(out, r)
+}
+
+// disturb lets a share of the requests fail from now on.
+func (p *soakProxy) disturb(share float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.share = share
 }
 
 // fault is what is to go wrong with a request; "" is nothing.
