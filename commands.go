@@ -56,6 +56,11 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.stderr, opts))
 }
 
+// aboutReferences is what somebody needs to know for a first try.
+const aboutReferences = "A reference, REF, names a secret: PATH[#FIELD][#VERSION], such as secret/app/db#password.\n" +
+	"VAULT_ADDR says where Vault is; a login is found out: VAULT_TOKEN, VAULT_ROLE_ID with\n" +
+	"VAULT_SECRET_ID, or what the platform offers to --auth-role."
+
 // commands builds the command line.
 func (a *app) commands() *cobra.Command {
 	root := &cobra.Command{
@@ -64,7 +69,7 @@ func (a *app) commands() *cobra.Command {
 		Long: "Secretboot logs in to HashiCorp Vault or OpenBao, reads, renders into 0400 files on\n" +
 			"tmpfs or into the environment, starts a command with them, and shreds what it wrote.\n\n" +
 			"Every option has a variable: --log-level is SECRETBOOT_LOG_LEVEL. A flag wins over a\n" +
-			"variable, a variable over the configuration file.",
+			"variable, a variable over the configuration file.\n\n" + aboutReferences,
 		SilenceErrors: true, SilenceUsage: true,
 		Version: version(),
 		Args:    noCommand,
@@ -73,6 +78,9 @@ func (a *app) commands() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if word := cmd.Flags().Args(); cmd == root && len(word) > 0 { // its flags are not the mistake
+			return noCommand(root, word)
+		}
 		a.wrapping, a.probing = cmd.Name() == "run", cmd.Name() == "ready"
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
@@ -98,7 +106,7 @@ func noCommand(root *cobra.Command, args []string) error {
 	for _, c := range root.Commands() {
 		names = append(names, c.Name())
 	}
-	fix := "see secretboot --help"
+	fix := "see secretboot --help; a program is started with secretboot run -- PROGRAM"
 	if meant := plan.Nearest(args[0], names); meant != "" {
 		fix = "did you mean " + meant + "?"
 	}
@@ -175,6 +183,7 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARG…]",
 		Short: "deliver, run the command, clean up when it ends",
+		Long:  "Deliver, run the command, clean up when it ends.\n\n" + aboutReferences,
 		Example: "  secretboot run -f db/password=secret/app/db#password -- ./app\n" +
 			"  secretboot run -c secretboot.yaml -- ./app --port 8080",
 		DisableFlagsInUseLine: true,
@@ -189,6 +198,7 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "init [flags]",
 		Short:   "deliver and exit (init container, CI step)",
+		Long:    "Deliver and exit, as in an init container or a step of a CI job.\n\n" + aboutReferences,
 		Example: "  secretboot init -c /etc/secretboot.yaml --dir /run/secrets",
 		Args:    noArgument, DisableFlagsInUseLine: true,
 		RunE: a.init,

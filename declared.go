@@ -52,10 +52,11 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 		p.Vault.Address = plan.Setting[string]{}
 		a.logger().Info("a local file stands in for the Vault of the declaration", slog.String("dev", p.Vault.Dev.Value))
 	default:
-		ps.Add(&plan.Problem{
-			Code: plan.CodeConfig, Origin: p.Vault.Dev.Origin, What: "--dev", Why: "a Vault address is set too, at " + p.Vault.Address.Origin.String(),
-			Fix: "take one of the two away",
-		})
+		fix := "take one of the two away"
+		if strings.HasPrefix(at.At, "VAULT_") { // mostly from a shell's profile
+			fix += ", as in env -u " + at.At + " secretboot …"
+		}
+		ps.Add(&plan.Problem{Code: plan.CodeConfig, Origin: p.Vault.Dev.Origin, What: "--dev", Why: "a Vault address is set too, at " + at.String(), Fix: fix})
 	}
 	return p, ps.Err()
 }

@@ -16,6 +16,7 @@ func (a *app) watchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [flags]",
 		Short: "deliver, then keep fresh until told to end (sidecar)",
+		Long:  "Deliver, then keep fresh until told to end, as a sidecar does.\n\n" + aboutReferences,
 		Example: "  secretboot watch -c /etc/secretboot.yaml --dir /run/secrets --listen 127.0.0.1:9102\n" +
 			"  secretboot watch --from annotations --exit-with /run/secrets/done",
 		Args: noArgument, DisableFlagsInUseLine: true,

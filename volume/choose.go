@@ -45,7 +45,7 @@ func (p places) choose(getenv func(string) (string, bool), private bool, log *sl
 	if !private {
 		return Options{}, &plan.Problem{
 			Code: plan.CodeSink, What: "no folder for the files", Why: p.secrets + " is not a writable tmpfs",
-			Fix: "mount a tmpfs there, or give another folder with --dir",
+			Fix: "mount a tmpfs there, or give another folder with --dir, such as /dev/shm/NAME",
 		}
 	}
 	parents := p.parents(getenv)

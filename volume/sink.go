@@ -118,13 +118,14 @@ func (s sink) vet(o *Options) error {
 func folderProblem(o *Options, err error) error {
 	switch {
 	case errors.Is(err, errParentDisk):
-		return sinkProblem(o, err, "it does not exist, and its parent is not in memory", "mount a tmpfs there")
+		return sinkProblem(o, err, "it does not exist, and its parent is not in memory",
+			"mount a tmpfs there (emptyDir medium: Memory, docker --tmpfs), or name a folder below one, such as /dev/shm/NAME")
 	case errors.Is(err, unix.ELOOP):
 		return sinkProblem(o, err, "the last element is a symbolic link", "name the folder that it leads to")
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, errNotDir):
 		return sinkProblem(o, err, "not a directory", "name a folder")
 	case errors.Is(err, fs.ErrNotExist):
-		return sinkProblem(o, err, "neither it nor its parent exists", "create it, or mount a tmpfs there")
+		return sinkProblem(o, err, "neither it nor its parent exists", "create it, or mount a tmpfs there (emptyDir medium: Memory, docker --tmpfs)")
 	case errors.Is(err, unix.EROFS):
 		return sinkProblem(o, err, "it does not exist, and its parent is mounted read-only", "mount a tmpfs there")
 	}

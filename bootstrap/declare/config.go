@@ -142,7 +142,11 @@ func (d *decoder) expect(v value, k kind, what string) bool {
 	if v.kind == k {
 		return true
 	}
-	d.fail(v, "it must be "+what, "")
+	fix := ""
+	if v.key == "" {
+		fix = "write it as YAML or JSON; a file of Vault Agent's or consul-template's goes to --from agent:FILE or --from consul-template:FILE"
+	}
+	d.fail(v, "it must be "+what, fix)
 	return false
 }
 

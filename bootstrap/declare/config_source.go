@@ -2,6 +2,9 @@ package declare
 
 import (
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
 )
@@ -106,6 +109,9 @@ func (s *source) with(needs *[]value, read func(value)) func(value) {
 func (s *source) inline(v value) {
 	s.kind, s.template.Name = fromTemplate, s.d.file+"#"+v.key
 	s.d.into(&s.template.Text)(v)
+	if ext := path.Ext(v.text); slices.Contains([]string{".tmpl", ".ctmpl", ".tpl", ".gotmpl"}, ext) && !strings.ContainsAny(v.text, " \n{") {
+		s.d.fail(v, "it is the name of a file, and this key holds the template's text", "write template_file")
+	}
 }
 
 // file reads a template now, so that the plan is whole; it is no secret.

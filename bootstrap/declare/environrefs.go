@@ -36,6 +36,11 @@ func (f References) Declare(in Input) (plan.Plan, bool, error) {
 		if wantsToken {
 			why, fix = "vault:login, the token of the login, is no reference to a secret", fixEnv
 		}
+		if ref == nil && why == "" && strings.Contains(text, "${vault:") {
+			p.Ignored = append(p.Ignored, plan.Ignored{
+				What: "variable " + name, Why: "a reference within a text is not looked for here; " + fixEnv, Origin: from, Mistyped: true,
+			})
+		}
 		switch {
 		case why != "":
 			problems = append(problems, &plan.Problem{
@@ -46,7 +51,7 @@ func (f References) Declare(in Input) (plan.Plan, bool, error) {
 			p.Env = append(p.Env, plan.Env{Name: name, Source: plan.Source{Ref: ref}, Origin: from})
 		}
 	}
-	return p, len(p.Env) > 0 || len(problems) > 0, problems.Err()
+	return p, len(p.Env)+len(p.Ignored) > 0 || len(problems) > 0, problems.Err()
 }
 
 func isOwnVariable(name string) bool {

@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -72,10 +73,21 @@ func ParseFrom(arg string, from plan.Origin) (Front, error) {
 		return k.make(path, from), nil
 	}
 	fix := "the kinds are " + strings.Join(names, ", ")
-	if near := plan.Nearest(word, names); near != "" {
+	if near := cmp.Or(knownAs(word), plan.Nearest(word, names)); near != "" {
 		fix = fmt.Sprintf("did you mean %q? %s", near, fix)
 	}
+	if word == "envconsul" {
+		fix = "what its flags and file say is said by --env-from, see docs/migration.md; " + fix
+	}
 	return nil, fromProblem(from, "this kind of declaration is not known", fix)
+}
+
+// knownAs gives the kind for another name that its tool goes by; "" for none.
+func knownAs(word string) string {
+	return map[string]string{
+		"vault-agent": "agent", "injector": "annotations", "csi": "secretproviderclass", "spc": "secretproviderclass",
+		"eso": "externalsecret", "vault-env": "env", "bank-vaults": "env", "kubernetes": "manifest", "k8s": "manifest",
+	}[strings.ToLower(word)]
 }
 
 func fromProblem(from plan.Origin, why, fix string) error {

@@ -170,4 +170,14 @@ func (e *environment) ignored() {
 			e.found = true
 		}
 	}
+	// OpenBao's client reads these before Vault's own. Whoever sets them alone expects them to be read.
+	for _, name := range []string{"ADDR", "AGENT_ADDR", "TOKEN", "NAMESPACE", "CACERT", "CAPATH", "CLIENT_CERT", "CLIENT_KEY", "TLS_SERVER_NAME", "SKIP_VERIFY"} {
+		_, bao := e.in.variable("BAO_" + name)
+		if _, ok := e.in.variable("VAULT_" + name); bao {
+			e.plan.Ignored = append(e.plan.Ignored, plan.Ignored{
+				What: "BAO_" + name, Why: "OpenBao's own names are not read: set VAULT_" + name, Origin: variableOrigin("BAO_" + name), Mistyped: !ok,
+			})
+			e.found = true
+		}
+	}
 }

@@ -252,6 +252,10 @@ func (ch chooser) nothingGiven() error {
 			return p
 		}
 	}
+	if ch.login.Role.IsSet {
+		p.Fix = "a role alone needs a token of the platform, and none is here: a GitHub job has one with permissions id-token: write, a GitLab job " +
+			"with VAULT_ID_TOKEN below id_tokens, a pod where its service account's token is mounted; else " + p.Fix
+	}
 	return p
 }
 

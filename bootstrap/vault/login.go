@@ -301,6 +301,9 @@ func (p *postLogin) refused(c *Client, err error) error {
 	if isToken(p.last["secret_id"]) {
 		out.Fix = "what was given as the secret id looks like a token: if it is a wrapped one, give it as secret_id_wrapped; " + out.Fix
 	}
+	if p.method == "approle" && p.secretID == nil && out.Why == whyIDs {
+		out.Fix = "no secret id was given: set VAULT_SECRET_ID or VAULT_SECRET_ID_FILE, unless the role does without (bind_secret_id); " + out.Fix
+	}
 	p.explainToken(out)
 	return out
 }

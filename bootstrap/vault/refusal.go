@@ -38,11 +38,14 @@ func engineRefusals() []refusal {
 	}
 }
 
+// whyIDs is what Vault makes of a wrong role id, a wrong secret id and of none.
+const whyIDs = "the role id or the secret id is not valid"
+
 // loginRefusals are what Vault and its auth plugins say of a refused login.
 func loginRefusals() []refusal {
 	const platform = "compare the role's bound audiences, subject and claims with those of the token; with github-actions, vault.auth.audience asks for another audience"
 	ids := refusal{
-		why: "the role id or the secret id is not valid",
+		why: whyIDs,
 		fix: "check both, the secret id's TTL and number of uses, and that they belong to this mount and namespace",
 	}
 	var list []refusal

@@ -109,6 +109,22 @@ func TestTokenAsSecretID(t *testing.T) {
 	}
 }
 
+// TestNoSecretID: who gave a role id alone is told that the secret id is missing.
+func TestNoSecretID(t *testing.T) {
+	for _, inputs := range [][]string{{"role_id"}, {"role_id", "secret_id"}} {
+		_, s, err := logIn(t, always(400, `{"errors":["invalid role or secret ID"]}`), func(o *Options) {
+			o.Login.Inputs = variables(inputs...)
+			o.Resolve = func(plan.Handle) ([]byte, error) { return []byte(canary), nil }
+		})
+		hint := ""
+		if len(inputs) == 1 {
+			hint = "no secret id was given: set VAULT_SECRET_ID or VAULT_SECRET_ID_FILE, unless the role does without (bind_secret_id); "
+		}
+		problem(t, err, plan.CodeDenied, "); "+hint+"check both, the secret id's TTL")
+		s.noCanary(t, err)
+	}
+}
+
 // tokenFile serves a server that knows one token, and makes a client that has
 // read another one from a file.
 func tokenFile(t *testing.T, good string, refusal string) (*Client, *seen, string) {

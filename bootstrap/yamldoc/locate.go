@@ -9,8 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// notYAML begins what is wrong with a text that does not follow the grammar.
-const notYAML = "it is not valid YAML"
+// notYAML begins what is wrong with a text that does not follow the grammar. The
+// library has two sentences for a tab, one of which it says of other characters too.
+const (
+	notYAML = "it is not valid YAML"
+	aTab    = notYAML + ": there is a tab where YAML wants spaces"
+)
 
 // Parts of the library's messages.
 const (
@@ -34,7 +38,7 @@ func messages() []message {
 		{part: noComma, why: notYAML + ": a bracket or brace is not closed, or a comma is missing", opens: true},
 		{part: "could not find expected ':'", why: notYAML + ": there is a line without a key", fix: "check the indentation", opens: true},
 		{part: "mapping values are not allowed", why: notYAML + `: there is a ": " where no key can be`, fix: "put the text in quotes, or check the indentation"},
-		{part: "tab character", why: notYAML + ": there is a tab where YAML wants spaces", fix: "indent with spaces"},
+		{part: "tab character", why: aTab, fix: "indent with spaces"},
 		{part: "unknown escape", why: notYAML + `: a text in double quotes has a \ that begins no escape`, fix: `write \\`},
 		{part: "control characters", why: "there is a control character here", fix: `write it as \u and four digits in double quotes`},
 		{part: unknownAnchor, why: "the alias has no anchor before it"},
@@ -51,6 +55,15 @@ func said(err error) (line int, what string) {
 	}
 	line, _ = strconv.Atoi(m[1])
 	return line, m[2]
+}
+
+// tabbed reports whether a line is indented with a tab.
+func tabbed(text []byte, line int) bool {
+	for range line {
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	text = bytes.TrimLeft(text, " ")
+	return len(text) > 0 && text[0] == '\t'
 }
 
 // locate finds the place of an error: the line that the library tells for what
@@ -70,6 +83,9 @@ func locate(text []byte, err error) *SyntaxError {
 		line = s.opened()
 	} else {
 		line = s.firstBroken()
+	}
+	if m.part == "" && tabbed(text, line) {
+		m.why, m.fix = aTab, "indent with spaces"
 	}
 	return &SyntaxError{Line: line + 1, Col: s.column(line) + 1, Why: m.why, Fix: m.fix}
 }

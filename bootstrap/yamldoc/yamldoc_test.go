@@ -12,7 +12,7 @@ import (
 func TestPlaces(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: {b: CANARY\n":                      "line 1, column 8: it is not valid YAML: a bracket",
-		"a:\n\t- x":                            "line 2, column 1: it is not valid YAML",
+		"a:\n\t- x":                            "line 2, column 1: it is not valid YAML: there is a tab",
 		"a:\n  b: c\n  d: [x\n":                "line 3, column 7: it is not valid YAML: a bracket",
 		"a: [1]\nb: [\n 2,\n 3]\nc: [4\nd: 5":  "line 5, column 5: it is not valid YAML: a bracket",
 		"a: \"x\nb: c\n":                       "line 1, column 4: it is not valid YAML: a quoted text",
