@@ -21,7 +21,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Args: noArgument, DisableFlagsInUseLine: true,
 		RunE: a.watch,
 	}
-	addFlags(cmd)
+	a.addFlags(cmd)
 	return cmd
 }
 

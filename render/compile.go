@@ -46,12 +46,24 @@ type site struct {
 // Language is the functions that templates may call. To make it costs more than
 // to compile a small template, so one serves all templates of a plan. The zero
 // Language is ready; it may not be used by two goroutines at once.
-type Language struct{ tables map[plan.Dialect]table }
+type Language struct {
+	tables  map[plan.Dialect]*table
+	methods map[string]bool
+}
+
+// methodNames gives the names that may be those of methods, which are collected
+// once.
+func (l *Language) methodNames() map[string]bool {
+	if l.methods == nil {
+		l.methods = methodNames()
+	}
+	return l.methods
+}
 
 // table gives the functions of a dialect, which are made once.
-func (l *Language) table(d plan.Dialect, make func() table) table {
+func (l *Language) table(d plan.Dialect, make func() *table) *table {
 	if l.tables == nil {
-		l.tables = map[plan.Dialect]table{}
+		l.tables = map[plan.Dialect]*table{}
 	}
 	t, ok := l.tables[d]
 	if !ok {
@@ -83,7 +95,7 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{p: p, table: l.table(t.Dialect, p.dialect.table), trees: trees, seen: map[string]bool{}}
+	c := &compiler{language: l, p: p, table: l.table(t.Dialect, p.dialect.table), trees: trees, seen: map[string]bool{}}
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
