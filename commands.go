@@ -32,7 +32,7 @@ type app struct {
 	masks     *masking
 	environ   []string
 	core      *unix.Rlimit // of core files, as we were started with
-	options   []option // see allOptions
+	options   []option     // see allOptions
 	level     *slog.LevelVar
 	logFormat string
 	early     func() // ends the watch for signals that needs no clean-up

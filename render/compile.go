@@ -22,7 +22,7 @@ const root = "\x00"
 type Program struct {
 	name    string
 	origin  plan.Origin
-	text    *template.Template
+	trees   map[string]*parse.Tree // what a template is made of when it runs
 	dialect dialect
 	sites   []site
 	exprs   map[string]string // "line:column" to the expression there
@@ -99,17 +99,23 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
-	p.text = template.New(root).Funcs(hooks(nil))
-	p.exact = t.Missing == plan.MissingError || p.dialect.named
+	p.trees, p.exact = trees, t.Missing == plan.MissingError || p.dialect.named
+	return p, nil
+}
+
+// executable makes what can be executed, once for each run: until then a program is
+// as small as its trees, for there may be ten thousand.
+func (p *Program) executable(r *run) (*template.Template, error) {
+	text := template.New(root).Funcs(hooks(r))
 	if p.exact {
-		p.text.Option("missingkey=error")
+		text.Option("missingkey=error")
 	}
-	for name, tree := range trees {
-		if _, err := p.text.AddParseTree(name, tree); err != nil {
-			return nil, p.parseProblem(err)
+	for name, tree := range p.trees {
+		if _, err := text.AddParseTree(name, tree); err != nil {
+			return nil, err
 		}
 	}
-	return p, nil
+	return text, nil
 }
 
 // parse gives the trees of all the templates in t by name. Functions are not
