@@ -32,6 +32,7 @@ type app struct {
 	masks     *masking
 	environ   []string
 	core      *unix.Rlimit // of core files, as we were started with
+	options   []option     // see allOptions
 	level     *slog.LevelVar
 	logFormat string
 	early     func() // ends the watch for signals that needs no clean-up
@@ -190,7 +191,7 @@ func (a *app) runCommand() *cobra.Command {
 		RunE:                  a.run,
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command's name is the command's
-	addFlags(cmd)
+	a.addFlags(cmd)
 	return cmd
 }
 
@@ -203,7 +204,7 @@ func (a *app) initCommand() *cobra.Command {
 		Args:    noArgument, DisableFlagsInUseLine: true,
 		RunE: a.init,
 	}
-	addFlags(cmd)
+	a.addFlags(cmd)
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func (a *app) convertCommand() *cobra.Command {
 		Example: "  secretboot convert --from externalsecret:es.yaml > secretboot.yaml",
 		Args:    noArgument, DisableFlagsInUseLine: true,
 	}
-	addNamedFlags(cmd, convertOptions())
+	a.addNamedFlags(cmd, convertOptions())
 	output := cmd.Flags().StringP("output", "o", "yaml", "yaml; or patch, what makes a manifest's workload start with us, and configmap, what that mounts")
 	image := cmd.Flags().String("image", "", "for -o patch: the `IMAGE` that has secretboot")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -46,10 +46,10 @@ func (a *app) convert(cmd *cobra.Command, output, image string) error {
 	in := a.input()
 	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
 	var ps plan.Problems
-	_, err := fromEnvironment(env)
+	_, err := a.fromEnvironment(env)
 	ps.Add(err)
 	flags.logLevel = env.logLevel
-	ps.Add(fromFlags(cmd, flags))
+	ps.Add(a.fromFlags(cmd, flags))
 	a.level.Set(flags.logLevel)
 	// The folder and the rest that variables name is of the machine, not of the declaration.
 	of := &builder{fronts: env.fronts}

@@ -24,10 +24,10 @@ func (a *app) declared(cmd *cobra.Command) (plan.Plan, error) {
 	in := a.input()
 	flags, env := &builder{in: in, logLevel: a.level.Level()}, &builder{in: in, logLevel: a.level.Level()}
 	var ps plan.Problems
-	unknown, err := fromEnvironment(env)
+	unknown, err := a.fromEnvironment(env)
 	ps.Add(err)
 	flags.logLevel = env.logLevel
-	ps.Add(fromFlags(cmd, flags))
+	ps.Add(a.fromFlags(cmd, flags))
 	a.level.Set(flags.logLevel)
 	for _, format := range []string{env.logFormat, flags.logFormat} {
 		if format != "" {

@@ -34,7 +34,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().SetInterspersed(false)
-	addFlags(cmd)
+	a.addFlags(cmd)
 	var o doctor.Order
 	asJSON := cmd.Flags().Bool("json", false, "print the findings as JSON")
 	cmd.Flags().BoolVar(&o.NoLogin, "no-login", false, "ask Vault nothing that needs a token")

@@ -174,8 +174,9 @@ func isCredential(name string) bool {
 
 // lookupIn searches a list of NAME=VALUE; the last one counts, as for execve.
 func lookupIn(environ []string, name string) (value string, ok bool) {
+	prefix := name + "="
 	for i := len(environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
+		if v, ok := strings.CutPrefix(environ[i], prefix); ok {
 			return v, true
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -80,7 +79,12 @@ func (c commander) unlessEnded(err error) error {
 // wantsCare reports whether a declaration says what is to follow a change, so that
 // somebody has to be there.
 func wantsCare(p plan.Plan) bool {
-	return slices.ContainsFunc(p.Refreshes(), func(r plan.Refresh) bool { return r.OnChange.Value.Kind != plan.ActionNone })
+	for r := range p.Refreshes() {
+		if r.OnChange.Value.Kind != plan.ActionNone {
+			return true
+		}
+	}
+	return false
 }
 
 // observer tells the board what the pipeline does.

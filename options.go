@@ -121,10 +121,19 @@ func (g *given) Set(s string) error {
 	return nil
 }
 
+// allOptions is the table, which is made once: each command line asks for it a
+// dozen times.
+func (a *app) allOptions() []option {
+	if a.options == nil {
+		a.options = options()
+	}
+	return a.options
+}
+
 // addFlags declares the options of a command.
-func addFlags(cmd *cobra.Command) {
+func (a *app) addFlags(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
-	for _, o := range options() {
+	for _, o := range a.allOptions() {
 		if o.suits(cmd.Name()) {
 			o.addTo(cmd)
 		}
@@ -132,9 +141,9 @@ func addFlags(cmd *cobra.Command) {
 }
 
 // addNamedFlags declares a few options only.
-func addNamedFlags(cmd *cobra.Command, names []string) {
+func (a *app) addNamedFlags(cmd *cobra.Command, names []string) {
 	cmd.Flags().SortFlags = false
-	for _, o := range options() {
+	for _, o := range a.allOptions() {
 		if slices.Contains(names, o.name) {
 			o.addTo(cmd)
 		}
@@ -149,9 +158,9 @@ func (o option) addTo(cmd *cobra.Command) {
 }
 
 // fromFlags applies the flags that were given.
-func fromFlags(cmd *cobra.Command, b *builder) error {
+func (a *app) fromFlags(cmd *cobra.Command, b *builder) error {
 	var ps plan.Problems
-	for _, o := range options() {
+	for _, o := range a.allOptions() {
 		f := cmd.Flags().Lookup(o.name)
 		if f == nil || !f.Changed {
 			continue

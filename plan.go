@@ -39,7 +39,7 @@ func (a *app) planCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().SetInterspersed(false)
-	addFlags(cmd)
+	a.addFlags(cmd)
 	var s shown
 	cmd.Flags().StringVarP(&s.output, "output", "o", "text", "text, json, yaml or inventory")
 	cmd.Flags().BoolVar(&s.policy, "policy", false, "print the smallest Vault policy that lets the plan run")

@@ -24,7 +24,7 @@ func (a *app) scanCommand() *cobra.Command {
 			"  docker save app | secretboot scan -c secretboot.yaml -",
 		Args: somethingToScan, DisableFlagsInUseLine: true,
 	}
-	addFlags(cmd)
+	a.addFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print what was found as JSON")
 	exclude := cmd.Flags().StringArray("exclude", nil, "leave out what a `GLOB` names below a PATH: by its name, or with a slash by its path below it")
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {

@@ -83,7 +83,11 @@ type unknownVariable struct{ name, meant string }
 
 // fromEnvironment applies the SECRETBOOT_… variables. An empty variable is not
 // set. What is not known is given back, for a warning.
-func fromEnvironment(b *builder) (unknown []unknownVariable, err error) {
+func (a *app) fromEnvironment(b *builder) (unknown []unknownVariable, err error) {
+	isOurs := func(entry string) bool { return strings.HasPrefix(entry, "SECRETBOOT_") }
+	if !slices.ContainsFunc(b.in.Environ, isOurs) {
+		return nil, nil // to look for each of them takes longer than to read a small file
+	}
 	var s Settings
 	if err := envconfig.Process("SECRETBOOT", &s); err != nil {
 		return nil, &plan.Problem{Code: plan.CodeBug, What: "SECRETBOOT_… variables", Why: "cannot be read"}
@@ -91,7 +95,7 @@ func fromEnvironment(b *builder) (unknown []unknownVariable, err error) {
 	var ps plan.Problems
 	values := s.byOption()
 	var known []string
-	for _, o := range options() {
+	for _, o := range a.allOptions() {
 		known = append(known, o.variable())
 		value := values[o.name]
 		if value == "" {

@@ -22,7 +22,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Args: noArgument, DisableFlagsInUseLine: true,
 		RunE: a.watch,
 	}
-	addFlags(cmd)
+	a.addFlags(cmd)
 	return cmd
 }
 
@@ -83,7 +83,7 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, go
 func checkActions(p plan.Plan) error {
 	var ps plan.Problems
 	pid, _, _ := plan.SplitExitWith(p.ExitWith.Value)
-	for _, r := range p.Refreshes() {
+	for r := range p.Refreshes() {
 		switch act := r.OnChange; {
 		case act.Value.Kind == plan.ActionRestart:
 			ps.Add(&plan.Problem{

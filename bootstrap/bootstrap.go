@@ -257,7 +257,7 @@ func (j *Job) stage(ctx context.Context, files []output) error {
 		if err := ended(ctx); err != nil {
 			return err
 		}
-		if err := j.sink.Stage(out.file, out.content); err != nil {
+		if err := j.sink.Stage(*out.file, out.content); err != nil {
 			return plan.At(err, out.file.Origin)
 		}
 	}
@@ -301,7 +301,7 @@ func (j *Job) announce(outputs []output) ([]output, error) {
 	added, err := j.deps.Announce(made)
 	more := make([]output, len(added))
 	for i, m := range added {
-		more[i] = output{file: plan.File{Path: m.Path}, content: m.Content, extra: true}
+		more[i] = output{file: &plan.File{Path: m.Path}, content: m.Content, extra: true}
 	}
 	return more, err
 }

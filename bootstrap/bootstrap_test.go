@@ -239,7 +239,8 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestReadsAreParallel: a hundred independent reads take as long as one.
+// TestReadsAreParallel: a hundred independent reads take as long as one where so many
+// connections are allowed, and by default sixteen are under way at once.
 func TestReadsAreParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -254,10 +255,16 @@ func TestReadsAreParallel(t *testing.T) {
 				<-time.After(time.Second)
 			}
 		}
-		start := time.Now()
-		held, err := w.run(t, t.Context(), p)
-		if err != nil || len(held.Env) != 100 || time.Since(start) != time.Second {
-			t.Errorf("%v after %v", err, time.Since(start))
+		for connections, want := range map[int]time.Duration{0: 7 * time.Second, 10: 10 * time.Second, 100: time.Second} {
+			if connections > 0 {
+				p.Vault.Connections = plan.Set(connections, plan.Origin{})
+			}
+			start := time.Now()
+			held, err := w.run(t, t.Context(), p)
+			if err != nil || len(held.Env) != 100 || time.Since(start) != want {
+				t.Errorf("%d connections: %v after %v, want %v", connections, err, time.Since(start), want)
+			}
+			p.Vault.Connections = plan.Setting[int]{}
 		}
 	})
 }

@@ -36,7 +36,7 @@ func CheckCommands(files []plan.File, c Commands) error {
 // checkActions tells which of the programs that follow a change cannot be started.
 func checkActions(p plan.Plan, c Commands) error {
 	var ps plan.Problems
-	for _, r := range p.Refreshes() {
+	for r := range p.Refreshes() {
 		if r.OnChange.Value.Kind == plan.ActionExec {
 			ps.Add(plan.At(c.Check(r.OnChange.Value), r.OnChange.Origin))
 		}

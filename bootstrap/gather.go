@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -111,8 +112,9 @@ func (p *part) use(key string) {
 
 type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error)
 
-// fetch reads what answers does not have yet, all at the same time; the client
-// bounds how many requests are under way.
+// fetch reads what answers does not have yet, as much at the same time as the
+// client has under way. Not more: a goroutine for each of ten thousand secrets takes
+// more memory than all of them.
 func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *generation) {
 	// The list comes first: answers is written to as soon as one is asked for.
 	var ask []render.Need
@@ -124,16 +126,18 @@ func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *
 			ask = append(ask, n)
 		}
 	}
+	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for _, n := range ask {
+	for range min(len(ask), j.plan.Vault.Connections.Or(plan.DefaultConnections)) {
 		wg.Go(func() {
-			asked := time.Now()
-			s, err := j.readOne(ctx, read, n)
-			mu.Lock()
-			defer mu.Unlock()
-			g.answers[n.Key()] = render.Answer{Secret: s, Err: err}
-			g.needs[n.Key()], g.asked[n.Key()] = n, asked
+			for i := next.Add(1); i <= int64(len(ask)); i = next.Add(1) {
+				n, asked := ask[i-1], time.Now()
+				s, err := j.readOne(ctx, read, n)
+				mu.Lock()
+				g.enter(n, render.Answer{Secret: s, Err: err}, asked, j.deps.Keep)
+				mu.Unlock()
+			}
 		})
 	}
 	wg.Wait()
@@ -179,6 +183,9 @@ func (j *Job) render(ctx context.Context, in render.Input, g *generation) ([]ren
 		}
 		lacking = append(lacking, lacks...)
 		p.outputs, p.done = outs, err == nil && len(lacks) == 0
+		if p.done && !j.deps.Keep {
+			j.items[i].program = nil // nobody executes it again
+		}
 	}
 	return lacking, condense(ps).Err()
 }
@@ -230,7 +237,7 @@ func (it item) execute(ctx context.Context, in render.Input, p *part) ([]output,
 	outs := []output{it.one(out.Bytes)}
 	for _, f := range out.Files {
 		f.Refresh = it.file.Refresh
-		outs = append(outs, output{file: f.File, content: f.Content, origin: f.Origin, extra: true})
+		outs = append(outs, output{file: &f.File, content: f.Content, origin: f.Origin, extra: true})
 	}
 	return outs, nil, nil
 }

@@ -31,9 +31,22 @@ func newGeneration(items int) *generation {
 	return &generation{answers: render.Answers{}, needs: map[string]render.Need{}, asked: map[string]time.Time{}, parts: make([]part, items)}
 }
 
+// enter takes an answer. How it was asked for is only for those who ask again.
+func (g *generation) enter(n render.Need, a render.Answer, asked time.Time, keep bool) {
+	key := n.Key()
+	g.answers[key] = a
+	if keep {
+		g.needs[key], g.asked[key] = n, asked
+	}
+}
+
 // outputs lists all that was made, in the order declared.
 func (g *generation) outputs() []output {
-	var all []output
+	n := 0
+	for _, p := range g.parts {
+		n += len(p.outputs)
+	}
+	all := make([]output, 0, n)
 	for _, p := range g.parts {
 		all = append(all, p.outputs...)
 	}

@@ -24,14 +24,16 @@ type item struct {
 	token   bool
 
 	origin plan.Origin
+	none   *plan.File // empty, and of all items: what a variable has for a file
 }
 
 // output is one file or variable with its content.
 type output struct {
-	file    plan.File
-	name    string // of a variable; "" for a file
+	file    *plan.File // of a variable an empty one
+	name    string     // of a variable; "" for a file
 	content secret.Value
 	origin  plan.Origin
+	late    bool         // one of those that a set gives: reading tells how many
 	extra   bool         // a template wrote it: the plan does not name it
 	literal bool         // it is only text of the declaration
 	value   bool         // it is the value of a field and nothing else
@@ -64,6 +66,7 @@ func compile(p plan.Plan) ([]item, error) {
 type compiler struct {
 	plan     *plan.Plan
 	language render.Language
+	none     plan.File
 	items    []item
 	problems plan.Problems
 }
@@ -85,7 +88,7 @@ func (c *compiler) add(it item, src plan.Source, bundle *plan.Bundle) {
 		}
 	}
 	c.problems.Add(err)
-	it.ref, it.pieces, it.token = src.Ref, src.Pieces, src.Token
+	it.ref, it.pieces, it.token, it.none = src.Ref, src.Pieces, src.Token, &c.none
 	if bundle != nil {
 		it.ref = nil
 	}

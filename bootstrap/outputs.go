@@ -15,9 +15,9 @@ import (
 // one is the single output of a file or variable.
 func (it item) one(v secret.Value) output {
 	if it.env != nil {
-		return output{name: it.env.Name, content: v, origin: it.origin, literal: it.env.Source.IsLiteral()}
+		return output{file: it.none, name: it.env.Name, content: v, origin: it.origin, literal: it.env.Source.IsLiteral()}
 	}
-	return output{file: *it.file, content: v, origin: it.origin}
+	return output{file: it.file, content: v, origin: it.origin}
 }
 
 // maxFields bounds what one declaration can make of a secret: whoever writes the
@@ -40,7 +40,7 @@ func (it item) many(fields map[string]secret.Value) ([]output, error) {
 				return nil, err
 			}
 			if ok {
-				outs = append(outs, output{name: to, content: v, origin: it.origin, set: it.envSet})
+				outs = append(outs, output{file: it.none, name: to, content: v, origin: it.origin, set: it.envSet, late: true})
 			}
 			continue
 		}
@@ -54,7 +54,7 @@ func (it item) many(fields map[string]secret.Value) ([]output, error) {
 			Path: path.Join(it.set.Dir, name), Mode: it.set.Mode, Owner: it.set.Owner, Group: it.set.Group,
 			Refresh: it.set.Refresh, Origin: it.origin,
 		}
-		outs = append(outs, output{file: f, content: v, origin: it.origin})
+		outs = append(outs, output{file: &f, content: v, origin: it.origin, late: true})
 	}
 	slices.SortFunc(outs, func(a, b output) int {
 		if a.file.Path+a.name < b.file.Path+b.name {
@@ -79,7 +79,7 @@ func (it item) taken(fields map[string]secret.Value) ([]output, error) {
 			})
 			continue
 		}
-		outs = append(outs, output{name: name, content: v, origin: it.origin, set: it.envSet})
+		outs = append(outs, output{file: it.none, name: name, content: v, origin: it.origin, set: it.envSet, late: true})
 	}
 	return outs, ps.Err()
 }
@@ -96,9 +96,21 @@ func (it item) tooMany() error {
 	return p
 }
 
+// allChecked reports whether the check of the plan has seen all of the outputs as
+// they are: none is known only after reading, and none has an absolute path that
+// could lead into a folder which was chosen since.
+func (j *Job) allChecked(outputs []output) bool {
+	return !slices.ContainsFunc(outputs, func(out output) bool {
+		return out.extra || out.late || path.IsAbs(out.file.Path) && !j.plan.Sink.Dir.IsSet
+	})
+}
+
 // checkTogether looks at all outputs at once: a set's files are known only
 // after reading.
 func (j *Job) checkTogether(outputs []output) error {
+	if j.allChecked(outputs) {
+		return nil
+	}
 	var p plan.Plan
 	p.Run = j.plan.Run
 	if j.sink != nil { // a relative and an absolute path may be one
@@ -111,7 +123,7 @@ func (j *Job) checkTogether(outputs []output) error {
 			})
 			continue
 		}
-		f := out.file
+		f := *out.file
 		if out.extra {
 			j.warnWide(f)
 		}

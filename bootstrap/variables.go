@@ -48,6 +48,9 @@ func (j *Job) settle(outputs []output) []output {
 		}
 		at[out.name] = i
 	}
+	if len(dropped) == 0 {
+		return outputs
+	}
 	var kept []output
 	for i, out := range outputs {
 		if !dropped[i] {

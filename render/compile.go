@@ -22,7 +22,7 @@ const root = "\x00"
 type Program struct {
 	name    string
 	origin  plan.Origin
-	text    *template.Template
+	trees   map[string]*parse.Tree // what a template is made of when it runs
 	dialect dialect
 	sites   []site
 	exprs   map[string]string // "line:column" to the expression there
@@ -46,12 +46,24 @@ type site struct {
 // Language is the functions that templates may call. To make it costs more than
 // to compile a small template, so one serves all templates of a plan. The zero
 // Language is ready; it may not be used by two goroutines at once.
-type Language struct{ tables map[plan.Dialect]table }
+type Language struct {
+	tables  map[plan.Dialect]*table
+	methods map[string]bool
+}
+
+// methodNames gives the names that may be those of methods, which are collected
+// once.
+func (l *Language) methodNames() map[string]bool {
+	if l.methods == nil {
+		l.methods = methodNames()
+	}
+	return l.methods
+}
 
 // table gives the functions of a dialect, which are made once.
-func (l *Language) table(d plan.Dialect, make func() table) table {
+func (l *Language) table(d plan.Dialect, make func() *table) *table {
 	if l.tables == nil {
-		l.tables = map[plan.Dialect]table{}
+		l.tables = map[plan.Dialect]*table{}
 	}
 	t, ok := l.tables[d]
 	if !ok {
@@ -83,21 +95,27 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{p: p, table: l.table(t.Dialect, p.dialect.table), trees: trees, seen: map[string]bool{}}
+	c := &compiler{language: l, p: p, table: l.table(t.Dialect, p.dialect.table), trees: trees, seen: map[string]bool{}}
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
-	p.text = template.New(root).Funcs(hooks(nil))
-	p.exact = t.Missing == plan.MissingError || p.dialect.named
+	p.trees, p.exact = trees, t.Missing == plan.MissingError || p.dialect.named
+	return p, nil
+}
+
+// executable makes what can be executed, once for each run: until then a program is
+// as small as its trees, for there may be ten thousand.
+func (p *Program) executable(r *run) (*template.Template, error) {
+	text := template.New(root).Funcs(hooks(r))
 	if p.exact {
-		p.text.Option("missingkey=error")
+		text.Option("missingkey=error")
 	}
-	for name, tree := range trees {
-		if _, err := p.text.AddParseTree(name, tree); err != nil {
-			return nil, p.parseProblem(err)
+	for name, tree := range p.trees {
+		if _, err := text.AddParseTree(name, tree); err != nil {
+			return nil, err
 		}
 	}
-	return p, nil
+	return text, nil
 }
 
 // parse gives the trees of all the templates in t by name. Functions are not

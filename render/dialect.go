@@ -11,7 +11,7 @@ type dialect struct {
 	named       bool   // a key that is not there is an error wherever it is named
 	dash        string // how a key with a dash is written
 	absent      string // what helps against a value that is not there
-	table       func() table
+	table       func() *table
 }
 
 // dialectOf knows the languages. Their tables of functions are made when a
@@ -45,7 +45,7 @@ func dialectOf(d plan.Dialect) (dialect, bool) {
 // externalTable has the functions of the External Secrets Operator's templates
 // (engine version 2): sprig's without the environment and the network, and its
 // own.
-func externalTable() table {
+func externalTable() *table {
 	absent := map[string]string{}
 	leaveOut(absent, "reads the environment, which the External Secrets Operator does not allow either", "env", "expandenv")
 	leaveOut(absent, "asks the network, which the External Secrets Operator does not allow either", "getHostByName")
@@ -54,7 +54,7 @@ func externalTable() table {
 
 // bankTable has the functions of bank-vaults' templates: sprig's. Those of its
 // own that ask a cloud or read a file are told apart from a mistake.
-func bankTable() table {
+func bankTable() *table {
 	absent := map[string]string{}
 	leaveOut(absent, "reads the environment, which a reference has beside it anyway", "env", "expandenv")
 	leaveOut(absent, "asks the network; secretboot asks Vault", "getHostByName", "awskms", "gcpkms", "blob")

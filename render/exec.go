@@ -76,7 +76,7 @@ func (p *Program) ExecuteOver(ctx context.Context, data map[string]any) (secret.
 func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run, secret.Value, error) {
 	r := &run{ctx: ctx, p: p, in: in, asked: map[string]bool{}, used: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
 	r.scratch = &scratch{r: r, values: map[string]any{}}
-	text, err := p.text.Clone()
+	text, err := p.executable(r)
 	if err != nil {
 		return r, secret.Value{}, p.executionProblem(err)
 	}
@@ -89,7 +89,7 @@ func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run,
 		dot = clone(data)
 	}
 	out := &limited{}
-	err = text.Funcs(hooks(r)).Execute(out, dot)
+	err = text.Execute(out, dot)
 	if err != nil && (len(r.lacking) == 0 || errors.Is(err, errBudget)) {
 		return r, secret.Value{}, p.executionProblem(err)
 	}

@@ -165,7 +165,7 @@ func TestExamples(t *testing.T) {
 
 // TestTraitsNameFunctions finds a misspelt name in sprigTraits.
 func TestTraitsNameFunctions(t *testing.T) {
-	all := newTable().functions
+	all := newTable().whole()
 	for name := range sprigTraits() {
 		if all["sprig_"+name] == nil {
 			t.Errorf("sprig has no function %s", name)
@@ -191,7 +191,7 @@ func consulTemplateNames() []string {
 func TestConsulTemplateNames(t *testing.T) {
 	all := newTable()
 	for _, name := range consulTemplateNames() {
-		if all.functions[name] == nil && all.absent[name] == "" {
+		if all.whole()[name] == nil && all.absent[name] == "" {
 			t.Errorf("%s is neither there nor explained", name)
 		}
 	}
@@ -208,7 +208,7 @@ func TestErrorsHoldNoData(t *testing.T) {
 	}
 	failed := 0
 	table := newTable()
-	for name, f := range table.functions {
+	for name, f := range table.whole() {
 		least, _ := f.arity()
 		for _, arg := range []string{".Data.x", ".Data.m", ".Data.l", "(list .Data.x 1)"} {
 			text := `{{ with secret "a" }}{{ ` + name + strings.Repeat(" "+arg, max(least, 1)) + ` }}{{ end }}`

@@ -110,10 +110,8 @@ func methodNames() map[string]bool {
 // with a hook from the first name on that may be a method's.
 func (c *compiler) members(n parse.Node) []parse.Node {
 	base, names := dotted(n)
-	if c.methods == nil {
-		c.methods = methodNames()
-	}
-	i := slices.IndexFunc(names, func(name string) bool { return c.methods[name] })
+	methods := c.language.methodNames()
+	i := slices.IndexFunc(names, func(name string) bool { return methods[name] })
 	if i < 0 {
 		return []parse.Node{n}
 	}

@@ -55,8 +55,8 @@ func TestMethodsComplete(t *testing.T) {
 	look(reflect.TypeFor[json.Number]())
 	look(reflect.TypeFor[*answer]())
 	look(reflect.TypeFor[*certificate]())
-	for _, functions := range []table{newTable(), externalTable(), bankTable()} {
-		for _, f := range functions.functions {
+	for _, functions := range []*table{newTable(), externalTable(), bankTable()} {
+		for _, f := range functions.whole() {
 			if f.builtin {
 				continue
 			}

@@ -137,8 +137,8 @@ func TestOtherFunctionsAreStrict(t *testing.T) {
 		calls++
 		return err
 	}
-	for dialect, table := range map[plan.Dialect]table{plan.DialectExternalSecrets: externalTable(), plan.DialectBankVaults: bankTable()} {
-		for name, f := range table.functions {
+	for dialect, table := range map[plan.Dialect]*table{plan.DialectExternalSecrets: externalTable(), plan.DialectBankVaults: bankTable()} {
+		for name, f := range table.whole() {
 			least, most := f.arity()
 			if most == 0 || slices.Contains(lenient, name) {
 				continue

@@ -25,12 +25,12 @@ const (
 // collects the reads, and puts in the hooks through which a run sees every
 // value. (html/template puts in its escapers the same way.)
 type compiler struct {
+	language *Language
 	p        *Program
-	table    table
+	table    *table
 	trees    map[string]*parse.Tree
 	tree     *parse.Tree // the one being walked
 	seen     map[string]bool
-	methods  map[string]bool    // the names of methods, once a name was met
 	tested   *parse.CommandNode // its result decides between a branch and its else
 	problems plan.Problems
 }

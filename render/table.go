@@ -14,22 +14,36 @@ import (
 type table struct {
 	functions map[string]*function
 	absent    map[string]string
+
+	// rest makes the families that are not in functions yet: most templates call
+	// none of sprig's functions, and those cost more to make than a template to
+	// compile. nil: there are none.
+	rest func() [][]*function
 }
 
 // newTable makes the table of our own language, which is consul-template's.
 // sprig's functions are there as sprig_NAME, too.
-func newTable() table {
-	fromSprig := sprigFunctions(sprig.HermeticTxtFuncMap())
-	return tableOf(
+func newTable() *table {
+	t := tableOf(
 		absentFunctions(), standardFunctions(), secretFunctions(), fileFunctions(), encodingFunctions(), textFunctions(),
-		numberFunctions(), listFunctions(), mapFunctions(), spewFunctions(), fromSprig, prefixed(fromSprig),
+		numberFunctions(), listFunctions(), mapFunctions(), spewFunctions(),
 	)
+	t.rest = func() [][]*function {
+		fromSprig := sprigFunctions(sprig.HermeticTxtFuncMap())
+		return [][]*function{fromSprig, prefixed(fromSprig)}
+	}
+	return t
 }
 
 // tableOf makes a table. Later families do not replace earlier ones:
 // text/template's own names, then the dialect's, then sprig's.
-func tableOf(absent map[string]string, families ...[]*function) table {
-	t := table{functions: map[string]*function{}, absent: absent}
+func tableOf(absent map[string]string, families ...[]*function) *table {
+	t := &table{functions: map[string]*function{}, absent: absent}
+	t.add(families)
+	return t
+}
+
+func (t *table) add(families [][]*function) {
 	for _, family := range families {
 		for _, f := range family {
 			if t.functions[f.name] == nil && t.absent[f.name] == "" {
@@ -37,15 +51,25 @@ func tableOf(absent map[string]string, families ...[]*function) table {
 			}
 		}
 	}
-	return t
+}
+
+// whole gives all functions by name.
+func (t *table) whole() map[string]*function {
+	if t.rest != nil {
+		t.add(t.rest())
+		t.rest = nil
+	}
+	return t.functions
 }
 
 // find gives the function for a call with n arguments, or why there is none.
-func (t table) find(name string, n int) (f *function, why, fix string) {
+func (t *table) find(name string, n int) (f *function, why, fix string) {
 	if why := t.absent[name]; why != "" {
 		return nil, why, ""
 	}
-	f = t.functions[name]
+	if f = t.functions[name]; f == nil {
+		f = t.whole()[name]
+	}
 	if f == nil {
 		return nil, fmt.Sprintf("there is no function %s", name),
 			suggest(name, slices.Collect(maps.Keys(t.functions)))

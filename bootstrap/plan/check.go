@@ -57,7 +57,7 @@ func (c *checker) fail(from Origin, what, why, fix string) {
 const shortestEvery = time.Second
 
 func (c *checker) refresh() {
-	for _, r := range c.plan.Refreshes() {
+	for r := range c.plan.Refreshes() {
 		if every := r.Every; every.Value > 0 && every.Value < shortestEvery && !c.plan.Vault.Dev.IsSet {
 			c.fail(every.Origin, "refresh.every", "it is less than a second: Vault would be asked all the time", "give it a second at least, or 0 for never")
 		}

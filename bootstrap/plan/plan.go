@@ -11,6 +11,7 @@
 package plan
 
 import (
+	"iter"
 	"time"
 )
 
@@ -95,7 +96,7 @@ type Vault struct {
 	BodyLimit Setting[int64] // bytes of the largest answer that is accepted
 
 	// Connections bounds the requests under way at once (HTTP/1.1: the
-	// connections too; HTTP/2 uses one).
+	// connections too; HTTP/2 uses one); not set: DefaultConnections.
 	Connections Setting[int]
 
 	// KV gives the version of a KV mount that the server need not be asked
@@ -170,6 +171,10 @@ const (
 // DefaultMountSize is the size of a private mount that asks for none, in bytes.
 const DefaultMountSize = 16 << 20
 
+// DefaultConnections bounds the requests under way at once when the plan does not
+// say.
+const DefaultConnections = 16
+
 // KVRule says how a path relates to a KV secrets engine.
 type KVRule uint8
 
@@ -216,23 +221,24 @@ type Refresh struct {
 	MinInterval Setting[time.Duration]
 }
 
-// Refreshes lists everything that is said of how something is kept fresh: what
-// counts for all, and each declaration's own.
-func (p *Plan) Refreshes() []Refresh {
-	all := []Refresh{p.Refresh}
-	for _, f := range p.Files {
-		all = append(all, f.Refresh)
+// Refreshes goes over everything that is said of how something is kept fresh: what
+// counts for all, and each declaration's own. They are those of the plan, no copies.
+func (p *Plan) Refreshes() iter.Seq[*Refresh] {
+	return func(yield func(*Refresh) bool) {
+		ok := yield(&p.Refresh)
+		for i := 0; ok && i < len(p.Files); i++ {
+			ok = yield(&p.Files[i].Refresh)
+		}
+		for i := 0; ok && i < len(p.Sets); i++ {
+			ok = yield(&p.Sets[i].Refresh)
+		}
+		for i := 0; ok && i < len(p.Env); i++ {
+			ok = yield(&p.Env[i].Refresh)
+		}
+		for i := 0; ok && i < len(p.EnvSets); i++ {
+			ok = yield(&p.EnvSets[i].Refresh)
+		}
 	}
-	for _, s := range p.Sets {
-		all = append(all, s.Refresh)
-	}
-	for _, e := range p.Env {
-		all = append(all, e.Refresh)
-	}
-	for _, s := range p.EnvSets {
-		all = append(all, s.Refresh)
-	}
-	return all
 }
 
 // Expiry says what follows when a secret has expired in spite of everything.

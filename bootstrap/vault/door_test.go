@@ -21,7 +21,7 @@ import (
 )
 
 // readers is how many requests may be under way at once.
-const readers = DefaultConnections
+const readers = plan.DefaultConnections
 
 // TestFirstConnection: of many first requests one opens the connection, and
 // over HTTP/2 all are on it at the same time; HTTP/1.1 gets one for each, which

@@ -57,10 +57,6 @@ import (
 // is larger than this does not belong into an init container's memory.
 const DefaultBodyLimit = 16 << 20
 
-// DefaultConnections bounds the requests under way at once when the plan does
-// not say.
-const DefaultConnections = 16
-
 // tryTimeout bounds one try, so that a server that accepts and never answers
 // costs one try and not the whole deadline.
 const tryTimeout = 20 * time.Second
@@ -125,7 +121,7 @@ func Prepare(o Options) (*Client, error) {
 		namespace: strings.Trim(o.Vault.Namespace.Or(""), "/"),
 		redirects: o.Vault.Redirects.Or(nil),
 		limit:     o.Vault.BodyLimit.Or(DefaultBodyLimit),
-		slots:     make(chan struct{}, o.Vault.Connections.Or(DefaultConnections)),
+		slots:     make(chan struct{}, o.Vault.Connections.Or(plan.DefaultConnections)),
 		kv:        newMounts(o.Vault.KV),
 		log:       o.Log,
 		address:   o.Vault.Address.Origin,
