@@ -5,8 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,8 +17,8 @@ import (
 )
 
 // keeping says how a delivery is kept.
-func (a *app) keeping(actor bootstrap.Actor) bootstrap.Keep {
-	return bootstrap.Keep{Actor: actor, Observer: observer{a.board}, Chance: rand.Float64}
+func (a *app) keeping(held *bootstrap.Held, actor bootstrap.Actor) bootstrap.Keep {
+	return bootstrap.Keep{Actor: actor, Observer: &observer{board: a.board, rest: held.Rest}, Chance: rand.Float64}
 }
 
 // keepDuring keeps the command's secrets fresh while it runs. stop, which may be
@@ -29,7 +29,7 @@ func (a *app) keepDuring(ctx context.Context, t *target, held *bootstrap.Held) (
 	done := make(chan error, 1)
 	act := commander{actions: t.actions(), target: t, dir: held.Dir(), fds: held.Descriptors(), log: a.logger()}
 	go func() {
-		err := held.Keep(ctx, a.keeping(act))
+		err := held.Keep(ctx, a.keeping(held, act))
 		if err != nil { // the command is to end as if it had been asked to
 			a.signals <- syscall.SIGTERM
 		}
@@ -88,23 +88,40 @@ func wantsCare(p plan.Plan) bool {
 }
 
 // observer tells the board what the pipeline does.
-type observer struct{ board *status.Board }
+type observer struct {
+	board *status.Board
+	rest  func() // closes connections
 
-// Delivered also gives back to the kernel what making a generation took: it is
-// several times what is kept, and nothing else may happen for hours. A command that
-// ends at once does not wait for that.
-func (o observer) Delivered(changed bool) {
-	o.board.Delivered(changed)
-	if changed {
-		time.AfterFunc(time.Second, debug.FreeOSMemory)
-	}
+	clean atomic.Bool // it was arranged already
 }
 
-func (o observer) Read(err error)                 { o.board.Read(class(err)) }
-func (o observer) Renewed(what string, err error) { o.board.Renewed(what, class(err)) }
-func (o observer) Login(err error)                { o.board.Login(class(err)) }
-func (o observer) Expires(at time.Time)           { o.board.Expires(at) }
-func (o observer) Acted(k plan.ActionKind, err error) {
+// What making a generation took is several times what is kept, and nothing else may
+// happen for hours: it is overwritten and given back to the kernel. A command that ends
+// at once does not wait for that, nor for another connection; those that are closed
+// take a moment to end.
+const (
+	restAfter = time.Second
+	washAfter = 500 * time.Millisecond
+)
+
+// Delivered also cleans up after what was read.
+func (o *observer) Delivered(changed bool) {
+	o.board.Delivered(changed)
+	if !o.clean.CompareAndSwap(false, true) {
+		return
+	}
+	time.AfterFunc(restAfter, func() {
+		o.rest()
+		o.clean.Store(false) // what is read from here on is for the next time
+		time.AfterFunc(washAfter, process.Wash)
+	})
+}
+
+func (o *observer) Read(err error)                 { o.board.Read(class(err)) }
+func (o *observer) Renewed(what string, err error) { o.board.Renewed(what, class(err)) }
+func (o *observer) Login(err error)                { o.board.Login(class(err)) }
+func (o *observer) Expires(at time.Time)           { o.board.Expires(at) }
+func (o *observer) Acted(k plan.ActionKind, err error) {
 	name := map[plan.ActionKind]string{plan.ActionSignal: "signal", plan.ActionRestart: "restart", plan.ActionExec: "exec"}[k]
 	o.board.Acted(name, err == nil)
 }

@@ -76,7 +76,7 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, go
 	a.notify(notifyReady)
 	defer a.notify(notifyStopping)
 	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
-	return held.Keep(ctx, a.keeping(sidecar{p.ExitWith, later}))
+	return held.Keep(ctx, a.keeping(held, sidecar{p.ExitWith, later}))
 }
 
 // checkActions refuses what a sidecar could not do: it has started no command.

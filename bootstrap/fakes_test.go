@@ -167,6 +167,7 @@ func (v fakeVault) CurrentVersion(context.Context, plan.Read) (int, bool, error)
 }
 func (v fakeVault) Drop(...string)                 {}
 func (v fakeVault) RetryAfter(error) time.Duration { return 0 }
+func (v fakeVault) Rest()                          {}
 
 func (v fakeVault) Record() (receipt.Server, receipt.Login, []receipt.Read) {
 	return receipt.Server{Address: "https://fake"}, receipt.Login{Method: "fake"}, []receipt.Read{{Path: "app"}}

@@ -67,6 +67,10 @@ func (h *Held) Expire() error {
 	return h.sink.Shred()
 }
 
+// Rest closes the connections to the server that nothing is asked over. It may be
+// called at any time, also while Keep runs.
+func (h *Held) Rest() { h.vault.Rest() }
+
 // Release leaves the files to those who come after us. The token is revoked
 // unless a lease hangs on it or it was delivered itself: what was just delivered
 // would stop working. After it Close may still be called, and then revokes it.

@@ -156,7 +156,24 @@ func (k *keeper) start() {
 		_, files := split(k.held.outputs())
 		k.agenda.add(now, k.job.plan.Refresh, files, nil)
 	}
+	k.forget()
 	k.token.due = now.Add(firstLook + time.Duration(k.Chance()*float64(firstLook)))
+}
+
+// forget lets go of what was read and made when nothing of it can be needed again: no
+// answer has a lease or an end, none is read again, and no other token is delivered.
+func (k *keeper) forget() {
+	if k.held.token || k.held.takenOver {
+		return
+	}
+	for _, t := range k.things {
+		if t.leaseID != "" || !t.due.IsZero() {
+			return
+		}
+	}
+	k.held.generation.wipe(nil)
+	k.held.generation, k.held.Env = newGeneration(len(k.job.items)), nil
+	clear(k.things) // they have the bodies of writes
 }
 
 // do does something beside the loop, which gets the result.

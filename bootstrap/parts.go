@@ -52,6 +52,9 @@ type Keeping interface {
 	Drop(ids ...string)
 	// RetryAfter is how long the server asked to wait; 0 when it did not.
 	RetryAfter(err error) time.Duration
+	// Rest closes the connections that nothing is asked over: they have buffers with
+	// what was. It may be called at any time; the next request opens one.
+	Rest()
 }
 
 // Sink is where files go; package volume has the real one.
@@ -113,6 +116,7 @@ func (nothing) HasLeases() bool             { return false }
 func (nothing) Close(context.Context) error { return nil }
 func (nothing) Attempt() readFunc           { return nil }
 func (nothing) Drop(...string)              {}
+func (nothing) Rest()                       {}
 
 func (nothing) RetryAfter(error) time.Duration                   { return 0 }
 func (nothing) Relogin(context.Context) error                    { return nil }

@@ -93,6 +93,7 @@ func Supervise(s Spec, signals <-chan os.Signal) (int, error) {
 		return 0, err
 	}
 	defer c.release()
+	s.Env, c.spec.Env = nil, nil // a restart brings its own
 	c.leave()
 	close(s.Control.started)
 	code, err := c.watch(signals)

@@ -36,6 +36,14 @@ func (c *Client) Close(ctx context.Context) error {
 	return ps.Err()
 }
 
+// Rest closes the connections that nothing is asked over, and so lets go of their
+// buffers, which have what was asked and answered. It may be called at any time.
+func (c *Client) Rest() {
+	if t, ok := c.http.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 // sweep takes what there is to revoke, once, after a login that is being
 // repeated has come to its end. One that does not in time ends its own token.
 func (c *Client) sweep(ctx context.Context) (now *session, former []*session, first bool) {

@@ -47,3 +47,6 @@ func (d *Dev) Drop(...string) {}
 
 // RetryAfter is never said by a file.
 func (*Dev) RetryAfter(error) time.Duration { return 0 }
+
+// Rest has no connection to close.
+func (*Dev) Rest() {}
