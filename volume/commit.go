@@ -235,6 +235,9 @@ func (v *Volume) swap(generation string) error {
 func (v *Volume) tidy(c change) {
 	if c.before != "" {
 		v.old = append(v.old, replaced{c.before, time.Now()})
+		if i := len(v.old) - heldReplaced - 1; i >= 0 {
+			v.release(v.old[i].name)
+		}
 	}
 	kept := v.staged.names
 	v.staged = nil

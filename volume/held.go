@@ -118,6 +118,11 @@ func (h held) remove(parent *os.Root) bool {
 	return now != "" && unix.Rmdir(now) == nil
 }
 
+// heldReplaced bounds the descriptors of what changes all the time: of the generations
+// that wait for Prune, so many are held. One before those that somebody renames is
+// missed, which is told.
+const heldReplaced = 4
+
 // purgeDisplaced destroys the generations that somebody has renamed.
 func (v *Volume) purgeDisplaced() error {
 	var ps plan.Problems
@@ -192,6 +197,9 @@ func (v *Volume) unlinkOwn(name string) error {
 		err = v.sink.root.RemoveAll(name)
 	case ok && !h.isGone():
 		err = h.unlink(v.sink.root)
+	case !ok:
+		v.opts.Log.Warn("a replaced generation is no longer where it was: if somebody renamed it, its files are not removed",
+			slog.String("folder", filepath.Join(v.opts.Dir, name)))
 	}
 	if err == nil {
 		v.release(name)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -201,4 +202,27 @@ func TestHandledClaims(t *testing.T) {
 		must(t, r.Stage(plan.File{Path: "a"}, secret.New([]byte("now"))))
 		must(t, r.Commit())
 	}
+}
+
+// What changes all the time does not use up descriptors, and loses none.
+func TestHeldIsBounded(t *testing.T) {
+	dir := mkdir(t, filepath.Join(tmpfs(t, ""), "sink"))
+	r, err := volume.OpenRoots(volume.Options{Dir: dir, KeepPrevious: true}, []plan.File{{Path: "a"}}, nil)
+	must(t, err)
+	t.Cleanup(func() { _ = r.Shred() })
+	for range 50 {
+		must(t, r.Stage(plan.File{Path: "a"}, secret.New([]byte("now"))))
+		must(t, r.Commit())
+	}
+	if got := r.HandledClaims()[0].Handles; len(got) != 1+1+4 {
+		t.Errorf("%d handles", len(got))
+	}
+	must(t, r.Prune(time.Now()))
+	if got := r.HandledClaims()[0].Handles; len(got) != 1+1 {
+		t.Errorf("%d handles", len(got))
+	}
+	f := openedFile(t, filepath.Join(dir, "a"))
+	must(t, r.Shred())
+	wantNothingLeft(t, f)
+	wantEmpty(t, dir)
 }
