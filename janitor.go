@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/process"
 	"github.com/secretboot/secretboot/volume"
@@ -21,23 +22,25 @@ func isJanitor(args []string) bool {
 	return slices.Equal(args[1:], []string{janitorWord}) && process.IsJanitor()
 }
 
-// orders are what the janitor is told at its start. They hold no secret.
+// orders are what the janitor is told. They hold no secret. The handles of a claim are
+// indexes of the descriptors that come with the orders.
 type orders struct {
 	Folders   []volume.Claim `json:"folders"`
 	LogFormat string         `json:"log_format"`
 }
 
-// startJanitor starts the helper that cleans up when we are killed. It needs none
-// where the kernel does that: as process 1, or with a mount of our own; and it
-// could do nothing for the files of a command that we turn into.
-func (a *app) startJanitor(p plan.Plan, files *volume.Roots) {
+// startJanitor starts the helper that cleans up when we are killed, and gives the sink
+// that keeps it informed. It needs none where the kernel does that: as process 1, or
+// with a mount of our own; and it could do nothing for the files of a command that we
+// turn into.
+func (a *app) startJanitor(p plan.Plan, files *volume.Roots) bootstrap.Sink {
 	private := p.Sink.Mount.Or(plan.MountShared) == plan.MountPrivate
 	claims := files.Claims()
 	if private { // the mount itself is the first of them
 		claims = claims[min(1, len(claims)):]
 	}
 	if !p.Run.Janitor.Or(true) || os.Getpid() == 1 || p.Run.Mode.Or(plan.RunAuto) == plan.RunReplace || len(claims) == 0 {
-		return
+		return files
 	}
 	text, err := json.Marshal(orders{Folders: claims, LogFormat: a.logFormat})
 	if err == nil {
@@ -45,6 +48,64 @@ func (a *app) startJanitor(p plan.Plan, files *volume.Roots) {
 	}
 	if err != nil {
 		a.logger().Warn("no janitor could be started: should we be killed, files stay until the next start", slog.String("why", plan.PathCause(err)))
+		return files
+	}
+	s := &watched{Roots: files, app: a, without: len(files.Claims()) - len(claims)}
+	s.tell()
+	return s
+}
+
+// watched is a sink whose janitor knows of every generation that anybody can see,
+// under whatever name.
+type watched struct {
+	*volume.Roots
+	app     *app
+	without int // folders that are no business of the janitor
+}
+
+// Commit is that of the Roots; so are the others.
+func (w *watched) Commit() error {
+	defer w.tell()
+	return w.Roots.Commit()
+}
+
+func (w *watched) Adopt() (bool, error) {
+	defer w.tell()
+	return w.Roots.Adopt()
+}
+
+func (w *watched) Prune(before time.Time) error {
+	defer w.tell()
+	return w.Roots.Prune(before)
+}
+
+func (w *watched) Retract() error {
+	defer w.tell()
+	return w.Roots.Retract()
+}
+
+// tell gives the janitor its orders again, with the descriptors of now. In so many
+// folders that they are more than a message can have, names have to do for the last.
+func (w *watched) tell() {
+	claims := w.HandledClaims()[w.without:]
+	var all []int
+	for i := range claims {
+		handles := claims[i].Handles
+		if len(all)+len(handles) > process.MaxDescriptors {
+			handles = nil
+		}
+		claims[i].Handles = nil
+		for _, fd := range handles {
+			claims[i].Handles = append(claims[i].Handles, len(all))
+			all = append(all, fd)
+		}
+	}
+	text, err := json.Marshal(orders{Folders: claims, LogFormat: w.app.logFormat})
+	if err == nil {
+		err = w.app.janitor.Order(text, all...)
+	}
+	if err != nil {
+		w.app.logger().Debug("the janitor does not know the newest files but by their names", slog.String("why", plan.PathCause(err)))
 	}
 }
 
@@ -70,6 +131,9 @@ func attend(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	for _, c := range slices.Backward(o.Folders) { // the last one may be inside another
+		for i, at := range c.Handles {
+			c.Handles[i] = left.Descriptors[at]
+		}
 		ps.Add(shredDead(ctx, c))
 	}
 	a := &app{stderr: &patient{to: os.Stderr}, level: new(slog.LevelVar), logFormat: o.LogFormat}

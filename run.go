@@ -283,7 +283,7 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 				return nil, errors.Join(err, s.Shred())
 			}
 			if a.claims = s.Claims(); t != nil {
-				a.startJanitor(p, s)
+				return a.startJanitor(p, s), nil
 			}
 			return s, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -22,8 +23,10 @@ import (
 	"github.com/secretboot/secretboot/bootstrap/status"
 )
 
-// What one caller may cost us. A connection has one request, so none is held open
-// for a next one, and who is slow is cut off.
+// What callers may cost us. A connection has one request, so none is held open for a
+// next one, and who is slow is cut off: after a time, or at once when a new one comes
+// that would be too many. A probe sends its request as it connects, so it is answered
+// however many others say nothing.
 const (
 	maxExchanges   = 32
 	exchangeTime   = 5 * time.Second
@@ -175,10 +178,8 @@ func (a *app) serve(ctx context.Context, ln net.Listener, b *status.Board) {
 	defer closing()
 	var under sync.WaitGroup
 	defer under.Wait()
-	slots := make(chan struct{}, maxExchanges)
-	handler := b.Handler()
+	callers, handler := &callers{}, b.Handler()
 	for {
-		slots <- struct{}{}
 		conn, err := ln.Accept()
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
@@ -188,17 +189,40 @@ func (a *app) serve(ctx context.Context, ln net.Listener, b *status.Board) {
 			return
 		case err != nil:
 			log.Debug("a connection could not be accepted", slog.String("error", plan.PathCause(err)))
-			<-slots
 			pause(ctx, acceptPause)
 			continue
 		}
+		callers.admit(conn)
 		under.Go(func() {
-			defer func() { <-slots }()
+			defer callers.leave(conn)
 			if err := exchange(ctx, conn, handler); err != nil {
 				log.Debug("a probe was not answered", slog.String("error", plan.PathCause(err)))
 			}
 		})
 	}
+}
+
+// callers are the connections that are open, the oldest first.
+type callers struct {
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+// admit adds a connection, and cuts the oldest off when they are too many.
+func (c *callers) admit(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= maxExchanges {
+		_ = c.open[0].Close()
+		c.open = slices.Delete(c.open, 0, 1)
+	}
+	c.open = append(c.open, conn)
+}
+
+func (c *callers) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = slices.DeleteFunc(c.open, func(other net.Conn) bool { return other == conn })
 }
 
 func pause(ctx context.Context, d time.Duration) {

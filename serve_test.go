@@ -153,6 +153,24 @@ func TestServeSlowCallers(t *testing.T) {
 	stop()
 }
 
+// However many connect and say nothing, a probe does not wait until they are cut off.
+func TestServeManyIdle(t *testing.T) {
+	t.Parallel()
+	address, stop := served(t)
+	const many = 200
+	for range many {
+		dial(t, address)
+	}
+	start := time.Now()
+	if got := talk(t, address, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasSuffix(got, "alive\n") {
+		t.Errorf("answer %q", got)
+	}
+	if took := time.Since(start); took > many/maxExchanges*exchangeTime/2 {
+		t.Errorf("answered after %v", took)
+	}
+	stop()
+}
+
 // The end does not wait for callers.
 func TestServeEndsAtOnce(t *testing.T) {
 	address, stop := served(t)

@@ -140,8 +140,8 @@ func (p *soakProxy) count(path string) (n int) {
 	return n
 }
 
-// storm gives an error when one thing failed more than most times within a minute
-// without having worked in between: what comes and goes is not failing all the while.
+// storm gives an error when one thing failed more than most times within a minute,
+// whatever it did in between.
 func (p *soakProxy) storm(most int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +149,6 @@ func (p *soakProxy) storm(most int) error {
 	var errs []error
 	for _, s := range p.seen {
 		if s.status/100 == 2 {
-			delete(failed, s.path)
 			continue
 		}
 		times := append(failed[s.path], s.at)

@@ -336,7 +336,7 @@ func (s *soak) finish(took time.Duration) {
 	if float64(renewals) > 2*ideal+2 {
 		t.Errorf("%d renewals, ideal are %.0f", renewals, ideal)
 	}
-	if late.rss > s.early.rss+s.early.rss/4+2048 || late.fds > s.early.fds+3 {
+	if late.rss > s.early.rss+s.early.rss/4+2048 || late.fds > s.early.fds+3+8 { // the folder has two of each generation that was replaced lately
 		t.Errorf("it grew from %+v to %+v", s.early, late)
 	}
 	if err := s.proxy.storm(10); err != nil {

@@ -113,6 +113,7 @@ type keeper struct {
 	newToken   time.Time         // when one came that is yet to be delivered; zero: none
 	refreshing bool
 	retracted  bool // nothing is delivered at the moment
+	broken     bool // it was said what is wrong with the folder
 	prune      []time.Time
 	agenda     agenda
 	acting     bool
@@ -241,6 +242,19 @@ func (k *keeper) work(ctx context.Context) {
 		k.act(ctx, now)
 	}
 	k.tidy(now)
+	k.mend()
+}
+
+// mend looks after the folder itself; what is wrong with it is said once.
+func (k *keeper) mend() {
+	if k.job.sink == nil {
+		return
+	}
+	err := k.job.sink.Mend()
+	if err != nil && !k.broken {
+		k.log.Error("the folder is not as it should be", slog.String("problem", err.Error()))
+	}
+	k.broken = err != nil
 }
 
 // tidy forgets what is over.

@@ -3,10 +3,8 @@ package bootstrap
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -163,23 +161,6 @@ func same(a, b render.Answer) bool {
 	return reflect.DeepEqual(x.Data.Reveal(), y.Data.Reveal())
 }
 
-// overdue reports whether an answer is of a static role that Vault should have
-// rotated by now.
-func overdue(data map[string]any) bool {
-	_, rotates := data["last_vault_rotation"]
-	ttl, ok := data["ttl"].(json.Number)
-	n, err := ttl.Int64()
-	return rotates && ok && err == nil && n <= 0
-}
-
-// sameRotation compares two answers of a static role but for what is left of them.
-func sameRotation(x, y map[string]any) bool {
-	x, y = maps.Clone(x), maps.Clone(y)
-	delete(x, "ttl")
-	delete(y, "ttl")
-	return reflect.DeepEqual(x, y)
-}
-
 // refreshed goes on with what came of a round.
 func (k *keeper) refreshed(ctx context.Context, r *round) {
 	now := time.Now()
@@ -215,21 +196,9 @@ func (k *keeper) distrust(now time.Time, r *round) {
 	}
 	for key := range r.made {
 		if t := k.things[key]; t != nil && t.leaseID != "" {
-			t.step, t.due = lease.Replace, now
+			k.again(t, now)
 		}
 	}
-}
-
-// renewLife is for what was read again and says the same: a poll, or the password
-// of a static role that Vault has not rotated after all, which is still the one.
-func (k *keeper) renewLife(now time.Time, t *thing) {
-	if t.leaseID != "" || t.life.TTL <= 0 {
-		k.schedule(t, now)
-		return
-	}
-	k.failed(now, &plan.Problem{Code: plan.CodeData, Origin: t.need.Read.Origin, What: "secret " + t.need.Read.Path, Why: "it is due and was not replaced yet"}, t)
-	t.failures = min(t.failures, 2) // it answered, and the password ends any moment: longer waits would miss that
-	t.life = lease.Rotated(now, t.due.Sub(now))
 }
 
 // tellReads tells which reads failed, each reason once.

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,8 +31,34 @@ type thing struct {
 	due      time.Time     // zero: never
 	busy     bool          // a renewal is under way
 	failures int           // in a row
+	falls    []time.Time   // failures within the last minute, also those that something good came between
 	expired  bool          // its end has come, and that was told
 }
+
+// memory is for how long a failure makes the next one's wait longer, so that what
+// fails now and then is not tried more often than what fails all the time.
+const memory = time.Minute
+
+// fell notes a failure, and gives how many it counts as: those in a row, or those
+// that are remembered.
+func (t *thing) fell(now time.Time) int {
+	t.failures++
+	t.falls = append(slices.DeleteFunc(t.falls, func(at time.Time) bool { return now.Sub(at) >= memory }), now)
+	return max(t.failures, len(t.falls))
+}
+
+// again makes something due that was in the way of others' failures, at once unless it
+// has failed so often itself that this would be too much.
+func (k *keeper) again(t *thing, now time.Time) {
+	t.step, t.due = lease.Replace, now
+	if n := len(t.falls); n > mostAtOnce && now.Sub(t.falls[0]) < memory {
+		t.due = now.Add(lease.Wait(n, t.left(now), 0, k.Chance()))
+	}
+}
+
+// mostAtOnce is how often something may have failed within the last minute to be tried
+// at once when a new token comes.
+const mostAtOnce = 3
 
 // mayBegin reports whether its step can begin: what is read again is read together.
 func (t *thing) mayBegin(refreshing bool) bool {
@@ -85,6 +112,9 @@ func (k *keeper) watch(now time.Time, fresh map[string]bool) {
 		}
 		answer := g.answers[key]
 		t := &thing{need: need, leaseID: answer.Secret.LeaseID, life: lifeOf(g.asked[key], answer.Secret), every: k.every(g, key)}
+		if before := old[key]; before != nil {
+			t.falls = before.falls
+		}
 		k.things[key] = t
 		k.schedule(t, now)
 		if !polled(t) {
@@ -241,10 +271,13 @@ func (k *keeper) leaseRenewed(t *thing, l secret.Lease, err error) {
 	}
 }
 
-// lost is for what has ended already: it is read again at once.
+// lost is for what has ended already: it is read again at once, unless that is what
+// becomes of it all the time.
 func (k *keeper) lost(t *thing, now time.Time) {
 	t.life = lease.New(now, -1, false)
-	t.step, t.due = lease.Replace, now
+	t.fell(now)
+	t.failures = 0
+	k.again(t, now)
 }
 
 // failed sets when something is tried again, and says so once for all that failed
@@ -253,9 +286,8 @@ func (k *keeper) failed(now time.Time, err error, ts ...*thing) {
 	after, chance := k.job.vault.RetryAfter(err), k.Chance()
 	var wait, left time.Duration
 	for _, t := range ts {
-		t.failures++
 		own := t.left(now)
-		d := lease.Wait(t.failures, own, after, chance)
+		d := lease.Wait(t.fell(now), own, after, chance)
 		t.due = now.Add(d)
 		if wait == 0 || d < wait {
 			wait = d

@@ -145,7 +145,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 	k.tokenKnown(l, unknown)
 	for _, t := range k.things {
 		if t.leaseID != "" || t.failures > 0 {
-			t.step, t.due = lease.Replace, now
+			k.again(t, now)
 		}
 	}
 	for _, p := range k.held.generation.parts {

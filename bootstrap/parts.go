@@ -98,6 +98,9 @@ type Rotating interface {
 	// SetExpiry tells those who look at the folder how long it is good; the zero
 	// time: without an end.
 	SetExpiry(at time.Time) error
+	// Mend puts back what others need to see that the folder is ours, where somebody
+	// took it away.
+	Mend() error
 }
 
 // Target is the process that the secrets are for; exec.go has it.

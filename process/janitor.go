@@ -13,9 +13,9 @@ import (
 
 // A janitor is our own program, started again as a process that outlives us for
 // as long as it takes to clean up when we vanish: by SIGKILL, by the kernel for
-// want of memory, by a panic. It has nothing of ours but a socket, its orders and
-// a descriptor of the child, and idles until the socket ends: we are gone then. When
-// we end in good order we end it first.
+// want of memory, by a panic. It has nothing of ours but a socket, its orders with the
+// descriptors that belong to them, and one of the child, and idles until the socket
+// ends: we are gone then. When we end in good order we end it first.
 //
 // It cannot help when we are process 1: the kernel ends it with us then.
 
@@ -27,6 +27,9 @@ const (
 
 // maxOrders is far below what the kernel lets wait in a socket by default.
 const maxOrders = 64 << 10
+
+// MaxDescriptors is how many descriptors may go with orders (unix(7), SCM_RIGHTS).
+const MaxDescriptors = 253
 
 // Janitor is what a supervisor knows of its janitor.
 type Janitor struct {
@@ -63,17 +66,34 @@ func StartJanitor(argv []string, orders []byte) (*Janitor, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("/proc/self/exe: %w", err), unix.Close(ends[0]))
 	}
-	if err := j.say(append([]byte{sayOrders}, orders...), -1); err != nil {
+	if err := j.Order(orders); err != nil {
 		j.Dismiss()
-		return nil, fmt.Errorf("orders: %w", err)
+		return nil, err
 	}
 	return j, nil
 }
 
-func (j *Janitor) say(message []byte, fd int) error {
+// Order gives other orders, in the place of those before, and descriptors that belong
+// to them: at most [MaxDescriptors], which stay ours. A nil janitor hears nothing. The
+// error is the kernel's; the orders before stand then.
+func (j *Janitor) Order(orders []byte, descriptors ...int) error {
+	if j == nil {
+		return nil
+	}
+	err := error(syscall.EMSGSIZE)
+	if len(orders) <= maxOrders {
+		err = j.say(append([]byte{sayOrders}, orders...), descriptors...)
+	}
+	if err != nil {
+		return fmt.Errorf("orders: %w", err)
+	}
+	return nil
+}
+
+func (j *Janitor) say(message []byte, descriptors ...int) error {
 	var rights []byte
-	if fd >= 0 {
-		rights = unix.UnixRights(fd)
+	if len(descriptors) > 0 {
+		rights = unix.UnixRights(descriptors...)
 	}
 	return unix.Sendmsg(j.conn, message, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 }
@@ -114,8 +134,9 @@ func (j *Janitor) wait(options int) (int, error) {
 
 // Left is what a supervisor that vanished has left to its janitor.
 type Left struct {
-	Orders []byte
-	child  group // leader 0: there was none yet
+	Orders      []byte
+	Descriptors []int // that came with the orders
+	child       group // leader 0: there was none yet
 }
 
 // IsJanitor reports whether standard input can be what [StartJanitor] gives.
@@ -132,7 +153,7 @@ func Attend() Left {
 		syscall.SIGALRM, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	_ = unix.CloseRange(3, ^uint(0), 0) // what we inherited is for the child
 	left := Left{child: group{fd: -1}}
-	buf, oob := make([]byte, 1+maxOrders), make([]byte, unix.CmsgSpace(4))
+	buf, oob := make([]byte, 1+maxOrders), make([]byte, unix.CmsgSpace(4*MaxDescriptors))
 	for {
 		n, rights, _, _, err := unix.Recvmsg(0, buf, oob, unix.MSG_CMSG_CLOEXEC)
 		switch {
@@ -140,25 +161,31 @@ func Attend() Left {
 		case err != nil || n == 0:
 			return left
 		case buf[0] == sayOrders:
-			left.Orders = append([]byte(nil), buf[1:n]...)
+			for _, fd := range left.Descriptors {
+				_ = unix.Close(fd)
+			}
+			left.Orders, left.Descriptors = append([]byte(nil), buf[1:n]...), received(oob[:rights])
 		case buf[0] == sayChild && n == 9: // a new one after a restart
 			left.child.close()
-			left.child = group{leader: int(binary.LittleEndian.Uint64(buf[1:n])), fd: received(oob[:rights])}
+			left.child = group{leader: int(binary.LittleEndian.Uint64(buf[1:n])), fd: -1}
+			if fds := received(oob[:rights]); len(fds) == 1 {
+				left.child.fd = fds[0]
+			}
 		}
 	}
 }
 
-// received gives the descriptor of a message, -1 when there is none.
-func received(oob []byte) int {
+// received gives the descriptors of a message.
+func received(oob []byte) []int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) != 1 {
-		return -1
+		return nil
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return -1
+	if err != nil {
+		return nil
 	}
-	return fds[0]
+	return fds
 }
 
 // EndChild ends the child and its process group: a SIGTERM, and after a second

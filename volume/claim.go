@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 )
@@ -12,13 +13,35 @@ import (
 type Claim struct {
 	Dir   string `json:"dir"`
 	Owner string `json:"owner"` // as the marker has it
+
+	// Handles are descriptors, in whoever has the Claim: of the folder, and of each
+	// generation that the owner made and nobody else is to have. They lead there under
+	// any name. There may be none: then only names do.
+	Handles []int `json:"handles,omitempty"`
 }
 
-// Claims gives that of each folder.
+// Claims gives that of each folder, without handles.
 func (r *Roots) Claims() []Claim {
 	var all []Claim
 	for _, v := range r.all {
 		all = append(all, Claim{Dir: v.opts.Dir, Owner: v.id})
+	}
+	return all
+}
+
+// HandledClaims gives the Claims with handles as of now. They are ours, and good
+// until the next call of anything else here.
+func (r *Roots) HandledClaims() []Claim {
+	defer lockAll(r.all)()
+	all := r.Claims()
+	for i, v := range r.all {
+		if v.closed {
+			continue
+		}
+		all[i].Handles = append(all[i].Handles, int(v.sink.self.Fd()))
+		for _, name := range slices.Sorted(maps.Keys(v.held)) {
+			all[i].Handles = append(all[i].Handles, int(v.held[name].self.Fd()))
+		}
 	}
 	return all
 }
@@ -40,23 +63,27 @@ func ShredDead(c Claim) (bool, error) {
 	if s == nil || err != nil {
 		return true, err
 	}
+	lost := c.shredDisplaced(*s)
 	root := s.root
 	m, err := claim(root, holdsGenerations(root))
 	if err != nil {
-		_ = root.Close()
+		_ = s.close()
 		switch {
 		case errors.Is(err, errInUse):
 			return false, nil
 		case errors.Is(err, fs.ErrNotExist): // it came as far as that itself
-			return true, nil
+			return true, lost
 		}
-		return true, markerProblem(&Options{Dir: c.Dir}, err)
+		return true, join(lost, markerProblem(&Options{Dir: c.Dir}, err))
 	}
-	return true, s.clearDead(m, c.Owner)
+	return true, join(lost, s.clearDead(m, c.Owner))
 }
 
 // open opens the folder; nil when it is gone.
 func (c Claim) open() (*sink, error) {
+	if len(c.Handles) > 0 {
+		return c.openHandle()
+	}
 	o := Options{Dir: c.Dir}
 	root, err := openFolder(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,12 +106,12 @@ func (s sink) clearDead(m *marker, owner string) error {
 	case m.rec.State == stateLive && m.rec.ID == owner, m.rec.State == "":
 		return s.clear(m)
 	case m.rec.State == stateDelivered:
-		defer s.root.Close()
+		defer s.close()
 		defer m.file.Close()
 		_, err := s.purge(s.delivered(m.rec))
 		return err
 	}
-	return errors.Join(s.root.Close(), m.file.Close())
+	return errors.Join(s.close(), m.file.Close())
 }
 
 // delivered gives the generation that a record of something delivered stands for:

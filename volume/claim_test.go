@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -120,7 +121,7 @@ func TestClaims(t *testing.T) {
 	r, err := volume.OpenRoots(o, files, nil)
 	must(t, err)
 	got := r.Claims()
-	if want := []volume.Claim{claimOf(t, dir+"/in"), claimOf(t, dir+"/out")}; len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+	if want := []volume.Claim{claimOf(t, dir+"/in"), claimOf(t, dir+"/out")}; len(got) != 2 || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	must(t, r.Shred())

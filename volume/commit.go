@@ -49,6 +49,7 @@ func (v *Volume) ready() error {
 			Code: plan.CodeBug, What: quoteSink(v.opts.Dir), Why: "told to publish although a file could not be staged",
 		}
 	}
+	v.sink.regain() // a folder to which nothing is delivered has not been looked at yet
 	if err := v.begin(); err != nil {
 		return v.commitProblem(err)
 	}
@@ -158,8 +159,8 @@ func (v *Volume) link() (added []string, err error) {
 		if isOwnName(root, name) {
 			continue
 		}
-		if !v.free(name) {
-			ps.Add(v.foreign(name, plan.Origin{}))
+		if err := v.checkFree(name, plan.Origin{}); err != nil {
+			ps.Add(err)
 			continue
 		}
 		if err := root.Symlink(dataName+"/"+name, name); err != nil {
@@ -234,9 +235,11 @@ func (v *Volume) swap(generation string) error {
 func (v *Volume) tidy(c change) {
 	if c.before != "" {
 		v.old = append(v.old, replaced{c.before, time.Now()})
+		if i := len(v.old) - heldReplaced - 1; i >= 0 {
+			v.release(v.old[i].name)
+		}
 	}
 	kept := v.staged.names
-	_ = v.staged.root.Close()
 	v.staged = nil
 	if err := v.dropLinks(kept); err != nil {
 		v.opts.Log.Warn("a link to a file that is no longer delivered stays", slog.String("error", err.Error()))
@@ -282,9 +285,8 @@ func (v *Volume) discard() error {
 		return nil
 	}
 	name := v.staged.name
-	_ = v.staged.root.Close()
 	v.staged = nil
-	return v.sink.shredGeneration(name)
+	return v.shredOwn(name)
 }
 
 // Deliver leaves what was committed to others: it marks the generation as
@@ -328,7 +330,10 @@ func (v *Volume) idle() bool { return v.current == "" || v.inherited }
 // close gives the lock and the folder up.
 func (v *Volume) close() error {
 	v.closed = true
-	if err := errors.Join(v.marker.file.Close(), v.sink.root.Close()); err != nil {
+	for name := range v.held {
+		v.release(name)
+	}
+	if err := errors.Join(v.marker.file.Close(), v.sink.close()); err != nil {
 		return v.commitProblem(err)
 	}
 	return nil

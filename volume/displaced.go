@@ -9,6 +9,12 @@ import (
 // purge destroys everything of ours in the folder. Where somebody removed our marker
 // and another owner has come since, only what this Volume made is ours.
 func (v *Volume) purge() error {
+	v.sink.regain()
+	v.warnMissing()
+	return join(v.purgeDisplaced(), v.purgeNamed())
+}
+
+func (v *Volume) purgeNamed() error {
 	other, displaced := v.successor()
 	if !displaced {
 		_, err := v.sink.purge("")

@@ -194,7 +194,7 @@ func TestShredPathOfPlantedHardLink(t *testing.T) {
 // start the whole again.
 const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestReadyOfAnotherUser|TestNamesOfAnotherUserAreForeign|TestFull|" +
 	"TestExamineReadOnly|TestExamineFull|TestTryPrivate|TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
-	"TestGroup|TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
+	"TestGroup|TestLostFolderIsNotForeign|TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
 
 // needProc are the tests with strace, which reads /proc; and those that take
 // long and use nothing of it.

@@ -67,6 +67,9 @@ func (v *Volume) adoptInherited() error {
 	if err := v.discard(); err != nil {
 		return err
 	}
+	if err := v.holdInherited(); err != nil {
+		return v.commitProblem(err)
+	}
 	v.inherited = false
 	return v.mark(v.committed())
 }
@@ -163,10 +166,7 @@ func (v *Volume) prune(before time.Time) error {
 			stays = append(stays, old)
 			continue
 		}
-		if !isOwnDir(v.sink.root, old.name) {
-			continue
-		}
-		if err := v.sink.root.RemoveAll(old.name); err != nil {
+		if err := v.unlinkOwn(old.name); err != nil {
 			ps.Add(v.commitProblem(err))
 			stays = append(stays, old)
 		}
@@ -188,6 +188,11 @@ func (v *Volume) Retract() error {
 		return nil
 	}
 	err, purged := v.discard(), v.purge()
+	if purged == nil {
+		for name := range v.held {
+			v.release(name)
+		}
+	}
 	v.current, v.inherited, v.old = "", false, nil
 	return join(err, purged, v.mark(stateLive))
 }

@@ -41,7 +41,6 @@ func (v *Volume) shred() error {
 	}
 	if v.staged != nil {
 		v.old = append(v.old, replaced{name: v.staged.name}) // purge destroys it
-		_ = v.staged.root.Close()
 		v.staged = nil
 	}
 	if err := v.purge(); err != nil {
@@ -50,12 +49,13 @@ func (v *Volume) shred() error {
 	if err := v.marker.remove(v.sink.root); err != nil {
 		return v.sink.problem(v.opts.Origin, err)
 	}
+	now := v.sink.now()
 	err := v.close()
 	switch {
 	case v.opts.Ephemeral:
-		err = join(err, v.sink.removeFolder(v.opts.Origin))
+		err = join(err, now.removeFolder(v.opts.Origin))
 	case v.sink.made:
-		v.sink.removeMade()
+		now.removeMade()
 	}
 	return err
 }

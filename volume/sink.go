@@ -25,17 +25,33 @@ var errSwapped = errors.New("replaced by someone while it was opened")
 type sink struct {
 	dir  string
 	root *os.Root
-	made bool // created by us, or by a secretboot before us
-	disk bool // not in memory
+	self *os.File // of root, for when nothing below it can be opened; nil where nobody can have taken our rights away
+	made bool     // created by us, or by a secretboot before us
+	disk bool     // not in memory
 
 	private bool // on a mount of our own
 
 	above []string // the folders above it that we made, the highest first
 }
 
+// close gives the folder up.
+func (s sink) close() error {
+	if s.self == nil {
+		return s.root.Close()
+	}
+	return held{s.root, s.self}.close()
+}
+
+// regain gives us our rights to the folder back.
+func (s sink) regain() {
+	if s.self != nil {
+		held{s.root, s.self}.regain()
+	}
+}
+
 // abandon gives an opened folder up, and removes it if we created it.
 func (s sink) abandon() {
-	_ = s.root.Close()
+	_ = s.close()
 	if s.made && !s.private {
 		_ = unix.Rmdir(s.dir)
 		s.removeAbove()
@@ -86,6 +102,10 @@ func openSink(o *Options) (sink, error) {
 	if err := s.vet(o); err != nil {
 		s.abandon()
 		return sink{}, err
+	}
+	if s.self, err = s.root.Open("."); err != nil {
+		s.abandon()
+		return sink{}, folderProblem(o, err)
 	}
 	return s, nil
 }

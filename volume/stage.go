@@ -23,7 +23,7 @@ var errChown = errors.New("cannot change the owner")
 // Commit, so nobody sees a file before all of them are complete.
 type staging struct {
 	name  string
-	root  *os.Root
+	root  *os.Root        // as the Volume holds it
 	names map[string]bool // first elements of the paths
 	open  bool            // some file is for others than us
 	files []receipt.File
@@ -84,6 +84,11 @@ func (v *Volume) begin() error {
 	if err != nil {
 		return err
 	}
+	h, err := hold(root)
+	if err != nil {
+		return errors.Join(err, v.sink.root.Remove(name))
+	}
+	v.held[name] = h
 	v.staged = &staging{name: name, root: root, names: map[string]bool{}}
 	return nil
 }

@@ -74,6 +74,10 @@
 // secret; a copy in swap is out of reach. On a disk, journals, snapshots, remapped
 // blocks and backups keep copies, which is why a disk is refused unless it is asked for.
 //
+// Folders are held by descriptors: what a command of the same user renames is shredded
+// where it is, and rights that it took away are taken back. A single file that was
+// moved out of its folder is not found.
+//
 // The package works as root and as a plain user, and without /proc. (A plain
 // user under a umask that takes the owner's own bits needs Linux 6.6 or /proc.)
 package volume
@@ -136,9 +140,10 @@ type Volume struct {
 
 	mu        sync.Mutex
 	marker    *marker
-	current   string     // the generation that ..data names; "" is none
-	inherited bool       // current was delivered by a process before us
-	old       []replaced // generations that wait for Prune
+	current   string          // the generation that ..data names; "" is none
+	inherited bool            // current was delivered by a process before us
+	old       []replaced      // generations that wait for Prune
+	held      map[string]held // the generations that this Volume made, by their names
 	delivered []receipt.File
 	staged    *staging
 	failed    bool // a Stage failed since the last Commit or Discard
@@ -162,7 +167,7 @@ func Open(o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{opts: o, sink: s, id: randomName()}
+	v := &Volume{opts: o, sink: s, id: randomName(), held: map[string]held{}}
 	if v.marker, err = claim(s.root, true); err != nil {
 		s.abandon()
 		return nil, v.markerProblem(err)
@@ -270,22 +275,44 @@ func (v *Volume) check(path string, from plan.Origin) (string, error) {
 	if err != nil {
 		return "", pathProblem(path, from, err)
 	}
-	if name := first(rel); !v.free(name) {
-		return "", v.foreign(name, from)
-	}
-	return rel, nil
+	v.sink.regain()
+	return rel, v.checkFree(first(rel), from)
 }
 
-// free tells whether name is absent or our own link.
-func (v *Volume) free(name string) bool {
+// checkFree tells whether name is absent or our own link.
+func (v *Volume) checkFree(name string, from plan.Origin) error {
 	_, err := v.sink.root.Lstat(name)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && isOwnLink(v.sink.root, name, dataName+"/"+name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !isOwnLink(v.sink.root, name, dataName+"/"+name) {
+		err = fs.ErrExist
+	}
+	return v.nameProblem(name, from, err)
+}
+
+// nameProblem is what keeps a name from being ours: something foreign has it
+// (fs.ErrExist), or the kernel does not let us look; nil for no error.
+func (v *Volume) nameProblem(name string, from plan.Origin, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		return v.foreign(name, from)
+	}
+	p := sinkProblem(&v.opts, err, "it cannot be looked at any more: "+cause(err), "see who took the rights to it away, or deliver elsewhere")
+	p.Origin = cmp.Or(from, p.Origin)
+	return p
 }
 
 // dataTarget gives the generation that ..data names, "" when there is no ..data.
 func (v *Volume) dataTarget() (string, error) {
-	if _, err := v.sink.root.Lstat(dataName); errors.Is(err, fs.ErrNotExist) {
+	_, err := v.sink.root.Lstat(dataName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
+	case err != nil:
+		return "", v.nameProblem(dataName, v.opts.Origin, err)
 	}
 	target, err := v.sink.root.Readlink(dataName)
 	if err != nil || !isGeneration(target) || !isOwnLink(v.sink.root, dataName, target) {
@@ -297,10 +324,13 @@ func (v *Volume) dataTarget() (string, error) {
 // checkSwitchName refuses a ..data_tmp that we did not leave ourselves.
 func (v *Volume) checkSwitchName() error {
 	_, err := v.sink.root.Lstat(switchName)
-	if errors.Is(err, fs.ErrNotExist) || isOwnSwitch(v.sink.root, switchName) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err == nil && !isOwnSwitch(v.sink.root, switchName):
+		err = fs.ErrExist
 	}
-	return v.foreign(switchName, v.opts.Origin)
+	return v.nameProblem(switchName, v.opts.Origin, err)
 }
 
 // ownedByUs tells whether the effective user owns what info describes.

@@ -174,6 +174,21 @@ func Wait(nth int, left, after time.Duration, chance float64) time.Duration {
 	return max(wait, min(after, longestAfter))
 }
 
+// Late says how long to wait until the password of a static role is asked for again
+// that was due and is still the same, after the nth such answer in a row, from 1.
+// Vault looks for what is due every 5 seconds, and every 10 for what it could not
+// rotate: three waits of 2 seconds cover the first, and 8 seconds each then keep to ten
+// tries a minute. Up to a quarter more comes by chance.
+func Late(nth int, chance float64) time.Duration {
+	wait := lateWait
+	if nth <= 3 {
+		wait = firstWait
+	}
+	return wait + share(wait, 0, 0.25, chance)
+}
+
+const lateWait = 8 * time.Second
+
 // Patience is how long one request may take for what ends in left, 0 where
 // nothing does: there must be time for another.
 func Patience(left time.Duration) time.Duration {
