@@ -29,7 +29,11 @@ func (a *app) notify(state string) {
 		return
 	}
 	if err := sendState(address, state); err != nil {
-		a.logger().Warn("the service manager could not be told of it", slog.String("state", state), slog.String("error", plan.PathCause(err)))
+		why := plan.PathCause(err)
+		if errors.Is(err, errNotifyAddress) {
+			why = err.Error()
+		}
+		a.logger().Warn("the service manager could not be told of it", slog.String("state", state), slog.String("error", why))
 	}
 }
 

@@ -29,6 +29,20 @@ func (s *shop) testSidecar(t *testing.T) {
 	}
 }
 
+// testProbes: all probes hold, the pod is ready by them, and metrics are answered.
+func (s *shop) testProbes(t *testing.T) {
+	s.kubectl(t, "apply", "-k", examples+"/probes")
+	s.available(t, "shop-probes")
+	pod := s.pod(t, "shop-probes")
+	s.log(t, pod, "shop", file("0400", "65532:65532", "db.env", dbEnv))
+	if got := s.get(t, "pod/"+pod, "{.status.initContainerStatuses[0].started} {.status.initContainerStatuses[0].ready} {.status.initContainerStatuses[0].restartCount}"); got != "true true 0" {
+		t.Errorf("the sidecar: started, ready, restarts are %q", got)
+	}
+	if got := s.do(t, "", "kubectl", "get", "--raw", "/api/v1/namespaces/shop/pods/"+pod+":9100/proxy/metrics"); !strings.Contains(got, "\nsecretboot_ready 1\n") {
+		t.Errorf("the metrics are\n%s", got)
+	}
+}
+
 // testWrapperVolume: the command of an image that is not changed runs under us.
 func (s *shop) testWrapperVolume(t *testing.T) {
 	s.kubectl(t, "apply", "-k", examples+"/wrapper-volume")
@@ -57,6 +71,22 @@ func (s *shop) testDoctor(t *testing.T) {
 func (s *shop) testJob(t *testing.T) {
 	s.kubectl(t, "apply", "-k", examples+"/job")
 	s.completes(t, "shop-import", "shop-import", "import")
+}
+
+// testJobExitWith: a sidecar that is an ordinary container ends with the file that the
+// Job's own container leaves, has shredded then, and the Job completes.
+func (s *shop) testJobExitWith(t *testing.T) {
+	s.kubectl(t, "apply", "-k", examples+"/job-exit-with")
+	const name = "shop-import-exit-with"
+	if r := s.try(t, "", "kubectl", "wait", "-n", "shop", "--for=condition=Complete", "job/"+name, "--timeout=100s"); r.code != 0 {
+		t.Fatalf("%s%s\n%s", r.out, r.err, s.describe(t, name))
+	}
+	pod := s.pod(t, name)
+	s.log(t, pod, "import", file("0400", "65532:65532", "db.env", dbEnv))
+	if got := s.get(t, "pod/"+pod, "{.status.phase} {.status.containerStatuses[*].state.terminated.exitCode}"); got != "Succeeded 0 0" {
+		t.Errorf("the pod ended with %q", got)
+	}
+	s.noToken(t, "shop-job-exit-with", s.kubectl(t, "logs", "-n", "shop", pod, "-c", "fresh"))
 }
 
 // testCronJob: its job is started as the schedule would, and completes.

@@ -86,6 +86,21 @@ func (s *shop) testAdmitted(t *testing.T) {
 			[]string{"    runAsUser: 1000\n", "", `agent-inject: "true"`, "agent-inject: \"true\"\n    vault.hashicorp.com/agent-inject-perms-db.env: \"0444\""},
 			[]string{"runAsUser: 65532"},
 		},
+		"the injector's other words": {
+			[]string{`agent-inject: "true"`, "agent-inject: \"True\"\n    vault.hashicorp.com/agent-pre-populate-only: \"1\""},
+			[]string{"- init\n", "runAsUser: 1000"},
+		},
+		"another login": {
+			[]string{`agent-inject: "true"`, "agent-inject: \"true\"\n    vault.hashicorp.com/auth-type: approle\n    vault.hashicorp.com/agent-extra-secret: ids"},
+			[]string{"mountPath: /vault/custom\n", "secretName: ids\n", "!jwt_file"},
+		},
+		"mounted above": {
+			[]string{
+				"    - name: shop\n", "    - name: shop\n      volumeMounts: [{ name: x, mountPath: /vault }, { name: x, mountPath: /vault/secrets-of-others }]\n",
+				"  containers:\n", "  volumes: [{ name: x, emptyDir: {} }]\n  containers:\n",
+			},
+			[]string{"mountPath: /vault/secrets\n"},
+		},
 		"not asked for": {
 			[]string{`agent-inject: "true"`, `agent-inject: "false"`},
 			[]string{"!secretboot-"},
@@ -159,6 +174,31 @@ func (s *shop) testRefused(t *testing.T) {
 			strings.Replace(pod, "    - name: shop\n", "    - name: shop\n      volumeMounts: [{ name: x, mountPath: /vault/secrets }]\n", 1) + "  volumes: [{ name: x, emptyDir: {} }]\n",
 			"something else is mounted",
 		},
+		"a mount inside": {
+			strings.Replace(pod, "    - name: shop\n", "    - name: shop\n      volumeMounts: [{ name: x, mountPath: /vault/secrets/db.env }]\n", 1) + "  volumes: [{ name: x, emptyDir: {} }]\n",
+			"something else is mounted",
+		},
+		"the same with a slash": {
+			strings.Replace(pod, "    - name: shop\n", "    - name: shop\n      volumeMounts: [{ name: x, mountPath: /vault/secrets/ }]\n", 1) + "  volumes: [{ name: x, emptyDir: {} }]\n",
+			"something else is mounted",
+		},
+		"neither true nor false": {strings.Replace(pod, `agent-inject: "true"`, `agent-inject: "yes"`, 1), "neither true nor false"},
+		"unknown user, template alone": {
+			strings.NewReplacer("    runAsUser: 1000\n", "", "    vault.hashicorp.com/agent-inject-secret-db.env: secret/data/shop/db\n", "").Replace(pod), "cannot be known",
+		},
+		"unknown user of a token": {
+			strings.NewReplacer("    runAsUser: 1000\n", "", `agent-inject: "true"`, "agent-inject: \"true\"\n    vault.hashicorp.com/agent-inject-token: \"1\"\n    vault.hashicorp.com/agent-inject-perms-db.env: \"0444\"").Replace(pod),
+			"cannot be known",
+		},
+		"another Vault, annotated": {
+			strings.Replace(pod, `agent-inject: "true"`, "agent-inject: \"true\"\n    vault.hashicorp.com/service: https://elsewhere.example", 1), "names another Vault",
+		},
+		"the volume of a Secret": {
+			strings.Replace(pod, "  containers:\n", "  volumes: [{ name: secretboot-tls, emptyDir: {} }]\n  containers:\n", 1), `a volume whose name begins with "secretboot-"`,
+		},
+		"another probe":     {strings.Replace(ours, "        - ready\n", "        - run\n", 1), "is not the one that"},
+		"another binary":    {strings.Replace(ours, "    - mountPath: /etc/podinfo\n", "    - mountPath: /usr/local/bin\n      name: secretboot-tls\n    - mountPath: /etc/podinfo\n", 1), "is not the one that"},
+		"more capabilities": {strings.Replace(ours, "        - ALL\n      readOnlyRootFilesystem", "        - KILL\n      readOnlyRootFilesystem", 1), "is not the one that"},
 		"a folder for one": {
 			strings.Replace(pod, `agent-inject: "true"`, "agent-inject: \"true\"\n    vault.hashicorp.com/secret-volume-path-db.env: /x", 1), "a folder for one secret",
 		},

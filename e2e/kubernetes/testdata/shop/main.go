@@ -4,7 +4,7 @@
 // name and the first half of the SHA-256 hash.
 //
 //	shop              look, then again at each change, until SIGTERM
-//	shop once         look, and end
+//	shop once [FILE]  look, create the file, and end
 //	shop env NAME…    the hashes of variables, then as without words
 //	shop eat          take memory until the kernel has enough of it
 //	shop fill DIR     put 8 MiB there, then as without words
@@ -39,6 +39,9 @@ func main() {
 		os.Exit(1)
 	case "once":
 		fmt.Print(look(folder()))
+		if words[1] != "" {
+			fmt.Print(touch(words[1]))
+		}
 	case "eat":
 		fmt.Print(look(folder()))
 		eat()
@@ -53,6 +56,14 @@ func main() {
 	default:
 		serve()
 	}
+}
+
+// touch creates a file, and says why it could not.
+func touch(path string) string {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return fmt.Sprintln(err)
+	}
+	return ""
 }
 
 func folder() string {

@@ -1,0 +1,9 @@
+# The smallest policy for what secretboot is to do.
+
+# probes/secretboot.yaml:8:5: files[0]
+path "secret/data/shop/db" { capabilities = ["read"] }
+
+# probes/secretboot.yaml:14:30: files[1].secret
+path "secret/data/shop/api" { capabilities = ["read"] }
+
+path "auth/token/revoke-self" { capabilities = ["update"] } # optional: in Vault's default policy; ends our token when the command ends, before its time is over
