@@ -33,6 +33,18 @@ func (a *app) warnMistyped(p plan.Plan) {
 	}
 }
 
+// warnNothing says that the command gets no secret. A file of ours that is here and was
+// not named is the usual reason: none is read unasked, since whoever may write to a
+// folder would then say what is run in it.
+func (a *app) warnNothing() {
+	const usual = "secretboot.yaml"
+	var hint []any
+	if _, err := os.Stat(usual); err == nil {
+		hint = append(hint, slog.String("hint", usual+" is here, and is read with -c "+usual))
+	}
+	a.logger().Warn("no secret is declared: the command starts without any", hint...)
+}
+
 // run delivers, starts the command and cleans up.
 func (a *app) run(cmd *cobra.Command, args []string) error {
 	a.wrapping = true
@@ -49,7 +61,7 @@ func (a *app) run(cmd *cobra.Command, args []string) error {
 		return &plan.Problem{Code: plan.CodeUsage, What: "run", Why: "no command was given", Fix: "put it after --, as in: secretboot run -- ./app"}
 	}
 	if len(p.Files)+len(p.Sets)+len(p.Env)+len(p.EnvSets) == 0 {
-		a.logger().Warn("no secret is declared: the command starts without any")
+		a.warnNothing()
 	}
 	if p.Expires.Or(0) > 0 && (len(p.Env)+len(p.EnvSets) > 0 || slices.ContainsFunc(p.Files, func(f plan.File) bool { return f.Memfd })) {
 		a.logger().Warn("expires is for files: the command keeps its variables and memfds")

@@ -246,6 +246,9 @@ func (p *patcher) byHand() []string {
 		lines = append(lines, "VAULT_CACERT and a volume with its file for the containers "+strings.Join(noRoots, ", ")+
 			", unless the certificates of the image vouch for the server: the manifest names no CA")
 	}
+	if p.hasFiles() && !p.namesUser() {
+		lines = append(lines, "runAsUser, the same for the container "+ourInit+" and those that read its files: files are 0400 unless a mode is declared, and the manifest names no user")
+	}
 	return append(lines, p.missing...)
 }
 

@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -68,6 +69,22 @@ func (p *patcher) our(name, image string, args []string, mounts []any) obj {
 		}
 	}
 	return c
+}
+
+// namesUser reports whether the manifest says which user our init container runs as.
+func (p *patcher) namesUser() bool {
+	names := func(context json.RawMessage) bool {
+		var c struct {
+			RunAsUser *int64 `json:"runAsUser"`
+		}
+		return json.Unmarshal(context, &c) == nil && c.RunAsUser != nil
+	}
+	for _, user := range p.pod.Containers {
+		if len(user.SecurityContext) > 0 {
+			return names(user.SecurityContext) || names(p.pod.SecurityContext)
+		}
+	}
+	return names(p.pod.SecurityContext)
 }
 
 func mountOf(name, at string, readOnly bool) obj {

@@ -43,7 +43,7 @@ const whyIDs = "the role id or the secret id is not valid"
 
 // loginRefusals are what Vault and its auth plugins say of a refused login.
 func loginRefusals() []refusal {
-	const platform = "compare the role's bound audiences, subject and claims with those of the token; with github-actions, vault.auth.audience asks for another audience"
+	const platform = "compare the role's bound audiences, subject and claims with those of the token; with github-actions, --auth audience=URL (vault.auth.audience) asks for another audience"
 	ids := refusal{
 		why: whyIDs,
 		fix: "check both, the secret id's TTL and number of uses, and that they belong to this mount and namespace",

@@ -36,7 +36,7 @@ func TestRefusals(t *testing.T) {
 		{403, "service account name not authorized", "the role does not allow this service account (declared at env:JWT); check bound_service_account_names of the role"},
 		{403, "namespace not authorized", "the role does not allow this Kubernetes namespace (declared at env:JWT); check bound_service_account_namespaces"},
 		{403, "service account unauthorized; this could mean it has been deleted or recreated with a new token", "Kubernetes does not know this service account's token"},
-		{400, "invalid audience (aud) claim: X", "the platform's token is for another audience (declared at env:JWT); compare the role's bound audiences, subject and claims with those of the token; with github-actions, vault.auth.audience asks for another audience"},
+		{400, "invalid audience (aud) claim: X", "the platform's token is for another audience (declared at env:JWT); compare the role's bound audiences, subject and claims with those of the token; with github-actions, --auth audience=URL (vault.auth.audience) asks for another audience"},
 		{400, "error validating token: invalid audience (aud) claim: audience claim does not match any bound audience", "the platform's token is for another audience"},
 		{400, "audience claim does not match any bound audience", "the platform's token is for another audience"},
 		{400, `error validating claims: claim "X" does not match any associated bound claim values`, "the platform's token does not fit the role"},
