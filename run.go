@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -195,8 +196,20 @@ func (a *app) pending() error {
 	return nil
 }
 
+// pace is how much garbage there may be beside what lives, in percent (GOGC), until
+// everything is delivered. With few secrets it never comes to a collection, which
+// costs more than the few MiB; with thousands it is memory that is short in a pod.
+func pace(p plan.Plan) int {
+	const many = 2000
+	if len(p.Files)+len(p.Env) > many {
+		return 40
+	}
+	return 200
+}
+
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(pace(p)))
 	a.warnReplaced(p)
 	a.forget(p)
 	a.early()

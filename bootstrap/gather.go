@@ -103,12 +103,7 @@ func (j *Job) search(ctx context.Context, read readFunc, g *generation) error {
 	return nil
 }
 
-func (p *part) use(key string) {
-	if p.used == nil {
-		p.used = map[string]bool{}
-	}
-	p.used[key] = true
-}
+func (p *part) use(key string) { p.used = append(p.used, key) }
 
 type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error)
 

@@ -20,7 +20,7 @@ type generation struct {
 // part is what was made of one item.
 type part struct {
 	outputs []output
-	used    map[string]bool // the keys of the answers that it was made of
+	used    []string // the keys of the answers that it was made of; one may be there twice
 	done    bool
 }
 
@@ -77,7 +77,7 @@ func (p part) usesAny(keys map[string]bool) bool {
 	if !p.done {
 		return true
 	}
-	for key := range p.used {
+	for _, key := range p.used {
 		if keys[key] {
 			return true
 		}
@@ -85,11 +85,22 @@ func (p part) usesAny(keys map[string]bool) bool {
 	return false
 }
 
+// users gives the parts, by number, that an answer was used for, by its key.
+func (g *generation) users() map[string][]int {
+	users := make(map[string][]int, len(g.answers))
+	for i, p := range g.parts {
+		for _, key := range p.used {
+			users[key] = append(users[key], i)
+		}
+	}
+	return users
+}
+
 // prune forgets answers that nothing was made of.
 func (g *generation) prune() {
 	used := map[string]bool{}
 	for _, p := range g.parts {
-		for key := range p.used {
+		for _, key := range p.used {
 			used[key] = true
 		}
 	}

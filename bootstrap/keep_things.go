@@ -104,6 +104,7 @@ func (k *keeper) splay(every time.Duration) time.Duration {
 func (k *keeper) watch(now time.Time, fresh map[string]bool) {
 	g, old := k.held.generation, k.things
 	k.things = make(map[string]*thing, len(g.needs))
+	users := g.users()
 	polls := map[time.Duration]time.Time{} // what is polled as often is polled together
 	for key, need := range g.needs {
 		if t := old[key]; t != nil && fresh != nil && !fresh[key] {
@@ -111,7 +112,7 @@ func (k *keeper) watch(now time.Time, fresh map[string]bool) {
 			continue
 		}
 		answer := g.answers[key]
-		t := &thing{need: need, leaseID: answer.Secret.LeaseID, life: lifeOf(g.asked[key], answer.Secret), every: k.every(g, key)}
+		t := &thing{need: need, leaseID: answer.Secret.LeaseID, life: lifeOf(g.asked[key], answer.Secret), every: k.every(g, key, users[key])}
 		if before := old[key]; before != nil {
 			t.falls = before.falls
 		}
@@ -200,16 +201,15 @@ func isKV(mountType string) bool {
 // every gives how often an answer is read again: the shortest that is declared
 // for something made of it. What a read could make anew each time, because it is
 // a write or not from a KV engine, is only read again when that was asked for.
-func (k *keeper) every(g *generation, key string) time.Duration {
+//
+// users are the parts that were made of it.
+func (k *keeper) every(g *generation, key string, users []int) time.Duration {
 	need, answer := g.needs[key], g.answers[key]
 	harmless := need.Read.Op == plan.OpList || need.Read.Op == plan.OpRead &&
 		(answer.Err != nil || answer.Secret.KV2 || answer.Secret.MountType == "" || isKV(answer.Secret.MountType))
 	every, asked := time.Duration(0), false
-	for i, it := range k.job.items {
-		if !g.parts[i].used[key] {
-			continue
-		}
-		own := it.refresh().Every
+	for _, i := range users {
+		own := k.job.items[i].refresh().Every
 		if !own.IsSet {
 			own = k.job.plan.Refresh.Every
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/secretboot/secretboot/bootstrap/lease"
@@ -149,7 +150,7 @@ func (k *keeper) loggedIn(l secret.Lease, err, unknown error) {
 		}
 	}
 	for _, p := range k.held.generation.parts {
-		if p.used[tokenKey] { // the token itself was delivered
+		if slices.Contains(p.used, tokenKey) { // the token itself was delivered
 			k.newToken = now
 		}
 	}

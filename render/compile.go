@@ -3,7 +3,9 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template/parse"
 	"time"
@@ -22,16 +24,16 @@ const root = "\x00"
 type Program struct {
 	name    string
 	origin  plan.Origin
-	trees   map[string]*parse.Tree // what a template is made of when it runs
+	trees   []*parse.Tree // what a template is made of when it runs
 	dialect dialect
 	sites   []site
-	exprs   map[string]string // "line:column" to the expression there
+	exprs   []site // the expressions that text/template evaluates: their places
 	reads   []plan.Read
-	writes  []plan.Read     // for those who want to know; their arguments are left out
-	open    bool            // some path is computed
-	whole   bool            // see plan.MissingWhole
-	exact   bool            // a key that a map lacks is an error where it is named
-	calls   map[string]bool // the functions that occur, by name
+	writes  []plan.Read // for those who want to know; their arguments are left out
+	open    bool        // some path is computed
+	whole   bool        // see plan.MissingWhole
+	exact   bool        // a key that a map lacks is an error where it is named
+	calls   []string    // the functions that occur, each once
 	now     func() time.Time
 }
 
@@ -83,7 +85,7 @@ func (l *Language) Compile(t plan.Template, origin plan.Origin) (*Program, error
 
 // compile is Compile with a clock.
 func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
-	p := &Program{whole: t.Missing == plan.MissingWhole, name: t.Name, origin: origin, exprs: map[string]string{}, calls: map[string]bool{}, now: now}
+	p := &Program{whole: t.Missing == plan.MissingWhole, name: t.Name, origin: origin, now: now}
 	var ok bool
 	if p.dialect, ok = dialectOf(t.Dialect); !ok {
 		return nil, &plan.Problem{
@@ -99,7 +101,8 @@ func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
-	p.trees, p.exact = trees, t.Missing == plan.MissingError || p.dialect.named
+	p.trees, p.exact = slices.Collect(maps.Values(trees)), t.Missing == plan.MissingError || p.dialect.named
+	p.sites, p.exprs = slices.Clip(p.sites), slices.Clip(p.exprs)
 	return p, nil
 }
 
@@ -110,8 +113,8 @@ func (p *Program) executable(r *run) (*template.Template, error) {
 	if p.exact {
 		text.Option("missingkey=error")
 	}
-	for name, tree := range p.trees {
-		if _, err := text.AddParseTree(name, tree); err != nil {
+	for _, tree := range p.trees {
+		if _, err := text.AddParseTree(tree.Name, tree); err != nil {
 			return nil, err
 		}
 	}
@@ -196,4 +199,4 @@ func (p *Program) Computes() bool { return p.open }
 
 // Calls reports whether a function occurs in the template, be it in a branch
 // that is never taken.
-func (p *Program) Calls(function string) bool { return p.calls[function] }
+func (p *Program) Calls(function string) bool { return slices.Contains(p.calls, function) }

@@ -85,7 +85,12 @@ func (p *Program) executionProblem(err error) error {
 	s := site{}
 	place := regexp.MustCompile(`^template: \x00:(\d+:\d+): executing `)
 	if m := place.FindStringSubmatch(err.Error()); m != nil {
-		s.at, s.expr = m[1], p.exprs[m[1]]
+		s.at = m[1]
+		for _, e := range p.exprs { // the last one that was met there
+			if e.at == s.at {
+				s.expr = e.expr
+			}
+		}
 	}
 	var f *failure
 	if errors.As(err, &f) { // from a method, or from a hook without a site

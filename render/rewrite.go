@@ -126,7 +126,9 @@ func (c *compiler) command(cmd *parse.CommandNode, piped bool) {
 		return
 	}
 	s.fn = fn
-	c.p.calls[id.Ident] = true
+	if !c.p.Calls(id.Ident) {
+		c.p.calls = append(c.p.calls, id.Ident)
+	}
 	c.checkTemplate(id, cmd)
 	cmd.Args = append(hook(hookCall, c.site(id, s)).Args, cmd.Args[1:]...)
 }
@@ -188,7 +190,9 @@ func (c *compiler) site(n parse.Node, s site) int {
 
 // expr notes an expression that text/template itself evaluates, for the case
 // that it fails there.
-func (c *compiler) expr(n parse.Node) { c.p.exprs[c.at(n)] = n.String() }
+func (c *compiler) expr(n parse.Node) {
+	c.p.exprs = append(c.p.exprs, site{at: c.at(n), expr: n.String()})
+}
 
 // at gives line:column.
 func (c *compiler) at(n parse.Node) string {

@@ -225,7 +225,8 @@ func (s *source) finish(v value) plan.Source {
 	}
 	switch s.kind {
 	case fromTemplate:
-		return plan.Source{Template: &s.template}
+		t := s.template // a copy, which does not hold the decoder and all that it read
+		return plan.Source{Template: &t}
 	case fromPieces:
 		return plan.Source{Pieces: s.pieces}
 	case fromToken:
@@ -267,7 +268,8 @@ func (s *source) finishRef() *plan.Ref {
 	if s.readOptional != nil {
 		s.ref.Read.Optional = *s.readOptional
 	}
-	return &s.ref
+	ref := s.ref // a copy, which does not hold the decoder and all that it read
+	return &ref
 }
 
 func (s *source) finishWrite() {

@@ -42,7 +42,7 @@ import (
 
 // MaxFile is the size in bytes up to which a file is read: a configuration, a
 // template or the text behind a handle.
-const MaxFile = 1 << 20
+const MaxFile = 4 << 20
 
 // Input is the outside world as a front sees it. A nil function finds nothing.
 type Input struct {

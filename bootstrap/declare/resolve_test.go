@@ -75,7 +75,7 @@ func TestResolve(t *testing.T) {
 		{file("empty"), "", "file:empty: it is empty"},
 		{file("newline"), "", "file:newline: it is empty"},
 		{file("absent"), "", "file:absent: there is no such file"},
-		{file("big"), "", "file:big: the file is larger than 1048576 bytes"},
+		{file("big"), "", "file:big: the file is larger than 4194304 bytes"},
 		{key("c.yaml", "vault.auth.secret_id"), "s3", ""},
 		{key("c.yaml", "vault.headers.X.Y.Z"), "h4", ""},
 		{key("c.yaml", "vault.headers.X.Y"), "h5", ""},
