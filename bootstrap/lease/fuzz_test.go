@@ -21,7 +21,8 @@ func FuzzLife(f *testing.F) {
 		chance := float64(dice) / 65536
 		lives := []lease.Life{
 			lease.New(start, time.Duration(first), renewable), lease.Until(start, start.Add(time.Duration(first))),
-			lease.Rotated(start, time.Duration(first)), lease.New(start, time.Duration(first), renewable).Fixed(), {},
+			lease.Rotated(start, time.Duration(first)), lease.New(start, time.Duration(first), renewable).Fixed(),
+			{},
 		}
 		for _, life := range lives {
 			now := checkLife(t, life, start, chance)
