@@ -1,4 +1,5 @@
-# The image: our binary and a list of certificate authorities, in nothing else.
+# The image: our binary, a list of certificate authorities, and the licences of what is
+# linked, in nothing else.
 #
 #   docker build -t secretboot .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t secretboot .
@@ -37,6 +38,7 @@ LABEL org.opencontainers.image.title="secretboot" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=files /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=files /out/secretboot /usr/local/bin/secretboot
+COPY LICENSE THIRD_PARTY_LICENSES /usr/share/doc/secretboot/
 USER 65532:65532
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/usr/local/bin/secretboot", "ready"]
 ENTRYPOINT ["/usr/local/bin/secretboot"]

@@ -8,19 +8,20 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build install cross demo demo-vault test test-long e2e-kubernetes check lint bench vault peers fuzz clean
+.PHONY: build install cross demo demo-vault test test-long e2e-kubernetes check lint bench vault peers fuzz supply sbom licences weigh clean
 
 build: $(BIN)/secretboot
 
 $(BIN)/secretboot: $(SOURCES)
 	$(BUILD) -o $@ .
 
-# The binary, its manual page and what shells complete.
+# The binary, the licences of what is linked into it, its manual page and what shells complete.
 PREFIX ?= /usr/local
 
 install: build
 	install -D -m 755 $(BIN)/secretboot $(DESTDIR)$(PREFIX)/bin/secretboot
 	install -D -m 644 docs/man/secretboot.1 $(DESTDIR)$(PREFIX)/share/man/man1/secretboot.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/secretboot LICENSE THIRD_PARTY_LICENSES
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BIN)/secretboot completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/secretboot
 	$(BIN)/secretboot completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_secretboot
@@ -103,6 +104,26 @@ check:
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	cd tools && $(GO) run ./licences -check ../THIRD_PARTY_LICENSES
+
+# What is linked, with the licences, which go wherever the binary goes.
+licences:
+	cd tools && $(GO) run ./licences ../THIRD_PARTY_LICENSES
+
+# The components of the binary, for whoever looks for vulnerable ones later (CycloneDX).
+sbom: build
+	$(GO) tool -modfile=tools/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -output $(BIN)/secretboot.cdx.json $(BIN)/secretboot
+
+# What each module costs in the binary, in KiB.
+weigh:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/secretboot-symbols .
+	cd tools && $(GO) run ./weigh ../$(BIN)/secretboot-symbols
+
+# What we have from others: docs/dependencies.md. Of all checks only the vulnerabilities
+# need the network, see .ci/vulnerabilities.
+supply:
+	cd tools && $(GO) vet ./... && $(GO) test -count=1 ./...
+	sh .ci/vulnerabilities ./...
 
 # golangci-lint is heavy: it is used where it is installed, see .golangci.yml.
 lint:

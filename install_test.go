@@ -28,6 +28,7 @@ func TestInstall(t *testing.T) {
 	root := filepath.Join(dir, "usr/local")
 	for path, mode := range map[string]os.FileMode{
 		"bin/secretboot": 0o755, "share/man/man1/secretboot.1": 0o644, "share/bash-completion/completions/secretboot": 0o644,
+		"share/doc/secretboot/LICENSE": 0o644, "share/doc/secretboot/THIRD_PARTY_LICENSES": 0o644,
 		"share/zsh/site-functions/_secretboot": 0o644, "share/fish/vendor_completions.d/secretboot.fish": 0o644,
 	} {
 		info, err := os.Stat(filepath.Join(root, path))

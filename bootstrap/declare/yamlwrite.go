@@ -187,9 +187,11 @@ func isLiteral(s string) bool {
 	return utf8.ValidString(s)
 }
 
-// unprintable are the characters that are only written as an escape.
+// unprintable are the characters that are only written as an escape: those that YAML
+// refuses as they are (c-printable, YAML 1.2.2, 5.1), and those that end a line or mark
+// an order of bytes for some readers.
 func unprintable(r rune) bool {
-	return r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff
+	return r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff
 }
 
 // isPlain reports whether no reader takes a text without quotes for anything

@@ -115,7 +115,10 @@ func testImage(t *testing.T, e *engine) {
 	c := e.named(t)
 	e.do(t, "create", "--name", c.name, "secretboot")
 	got := e.files(t, c.name)
-	for name, mode := range map[string]int64{"usr/local/bin/secretboot": 0o755, "etc/ssl/certs/ca-certificates.crt": 0o644} {
+	for name, mode := range map[string]int64{
+		"usr/local/bin/secretboot": 0o755, "etc/ssl/certs/ca-certificates.crt": 0o644,
+		"usr/share/doc/secretboot/LICENSE": 0o644, "usr/share/doc/secretboot/THIRD_PARTY_LICENSES": 0o644,
+	} {
 		if got[name] != mode {
 			t.Errorf("%s has the mode %o, want %o", name, got[name], mode)
 		}
