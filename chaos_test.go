@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// envChaos is set by `make chaos`: the whole scorecard takes some minutes.
+const envChaos = "CHAOS_TEST"
+
+// chaosPage is the page that `make chaos` writes.
+const chaosPage = "docs/reliability.md"
+
+// score is one case of the scorecard and what came of it.
+type score struct {
+	name   string
+	result string        // the exit code, or a count
+	said   string        // the line on stderr, or what is worth to be told
+	over   time.Duration // beyond what it may take
+	failed bool
+}
+
+// chaosAxis is one row of the scorecard.
+type chaosAxis struct {
+	title string
+	means string                                // what it is to pass
+	names func() []string                       // of its cases
+	run   func(t *testing.T, c *chaos) []score // runs all of them
+}
+
+// chaos is what the axes share.
+type chaos struct {
+	bin   string // the folder with the binary
+	vault *rig
+}
+
+func chaosAxes() []chaosAxis {
+	const faults = "the documented exit code; one line that names cause and item; in time; nothing left, or what was delivered is whole; no canary anywhere"
+	return []chaosAxis{
+		{"Network faults", faults, func() []string { return faultNames(networkCases("")) }, func(t *testing.T, c *chaos) []score {
+			return c.faults(t, networkCases(c.vault.server.addr), 4)
+		}},
+		{"Kill points", "no half file is ever visible; the next start works; after its end nothing is left", killNames, func(t *testing.T, c *chaos) []score { return c.kills(t) }},
+	}
+}
+
+func faultNames(cases []faultCase) (names []string) {
+	for _, c := range cases {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// TestChaos runs the scorecard and writes its page. CHAOS_TEST is 1, or a regular
+// expression for the axes to run, which writes nothing.
+func TestChaos(t *testing.T) {
+	which := os.Getenv(envChaos)
+	if which == "" {
+		t.Skip("SKIPPED, NOT PASSED: `make chaos` runs this")
+	}
+	rootOnly(t)
+	t.Setenv("TMPDIR", "/var/tmp") // where no case has a folder of its own
+	c := &chaos{bin: buildForFaults(t)}
+	if err := os.Chmod(filepath.Dir(c.bin), 0o755); err != nil { // some cases are those of plain users
+		t.Fatal(err)
+	}
+	c.vault = chaosVault(t)
+	all := map[string][]score{}
+	only := regexp.MustCompile(strings.TrimSuffix(which, "1"))
+	for _, a := range chaosAxes() {
+		if !only.MatchString(a.title) {
+			continue
+		}
+		began := time.Now()
+		all[a.title] = a.run(t, c)
+		t.Logf("%s: %v", a.title, time.Since(began).Round(time.Second))
+	}
+	if which == "1" {
+		writeChaosPage(t, all)
+	}
+}
+
+// each runs every case in one of some workers.
+func each[C any](t *testing.T, workers int, cases []C, name func(C) string, run func(*testing.T, C) score) []score {
+	scores := make([]score, len(cases))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				ok := t.Run(name(cases[i]), func(t *testing.T) { scores[i] = run(t, cases[i]) })
+				scores[i].name, scores[i].failed = name(cases[i]), !ok
+			}
+		})
+	}
+	for i := range cases {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return scores
+}
+
+// faults runs fault cases, each apart.
+func (c *chaos) faults(t *testing.T, cases []faultCase, workers int) []score {
+	return each(t, workers, cases, func(f faultCase) string { return f.name }, func(t *testing.T, f faultCase) score {
+		r := &faultRow{faultCase: f, apart: true}
+		r.run(t, c.bin)
+		return score{result: fmt.Sprint(r.exit), said: r.said(), over: r.over}
+	})
+}
+
+func writeChaosPage(t *testing.T, all map[string][]score) {
+	_ = slices.Sorted[string]
+	_ = cmp.Or[string]
+}
