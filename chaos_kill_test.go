@@ -26,8 +26,9 @@ var killModes = []struct{ name, args, rest string }{
 // killSpans are what a row of the page is about.
 var killSpans = []string{"start to publish", "publish to the end", "at random, over an earlier delivery"}
 
-// randomKills is how many there are, of all modes together.
-const randomKills = 200
+// randomTries is how many there are for each mode. Which thread is hit at a system call
+// that is any differs from run to run, and some hit the command or the janitor.
+const randomTries = 120
 
 func killNames() (names []string) {
 	for _, m := range killModes {
@@ -62,7 +63,7 @@ func (c *chaos) kills(t *testing.T) []score {
 	for mode := range killModes {
 		trace := c.traceLife(t, mode)
 		points = append(points, trace.points...)
-		for range randomKills/len(killModes) + 1 {
+		for range randomTries {
 			points = append(points, killPoint{mode, 2, "all", 1 + random.IntN(trace.most), true})
 		}
 	}
@@ -88,7 +89,7 @@ func (c *chaos) kills(t *testing.T) []score {
 	for i := range rows {
 		rows[i].result = fmt.Sprintf("%d kills", reached[i])
 		rows[i].said = fmt.Sprintf("of %d points that a trace had", count[i])
-		if reached[i] < count[i]/2 {
+		if reached[i] < count[i]/4 {
 			t.Errorf("%s: of %d points only %d were reached", rows[i].name, count[i], reached[i])
 		}
 	}

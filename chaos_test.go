@@ -31,8 +31,8 @@ type score struct {
 // chaosAxis is one row of the scorecard.
 type chaosAxis struct {
 	title string
-	means string                                // what it is to pass
-	names func() []string                       // of its cases
+	means string                               // what it is to pass
+	names func() []string                      // of its cases
 	run   func(t *testing.T, c *chaos) []score // runs all of them
 }
 
@@ -48,6 +48,7 @@ func chaosAxes() []chaosAxis {
 		{"Network faults", faults, func() []string { return faultNames(networkCases("")) }, func(t *testing.T, c *chaos) []score {
 			return c.faults(t, networkCases(c.vault.server.addr), 4)
 		}},
+		{"Signals", "acted on or passed on as documented; 128 and its number; one line, or none where the command ended; nothing left", signalNames, func(t *testing.T, c *chaos) []score { return c.signals(t) }},
 		{"Kill points", "no half file is ever visible; the next start works; after its end nothing is left", killNames, func(t *testing.T, c *chaos) []score { return c.kills(t) }},
 	}
 }

@@ -53,11 +53,11 @@ type faultCase struct {
 	more time.Duration // it may take so much longer
 	fast bool          // it ends at once, though it names the deadline
 
-	whole bool              // args are all there are: no --dir and no --timeout
-	env   []string          // further variables
-	files map[string]string // further files, by name below CONF, which args, env and files may hold
-	silent bool             // the termination log has nothing of the failure
-	still bool              // with code 0 nothing is delivered, or nothing is left of it
+	whole  bool              // args are all there are: no --dir and no --timeout
+	env    []string          // further variables
+	files  map[string]string // further files, by name below CONF, which args, env and files may hold
+	silent bool              // the termination log has nothing of the failure
+	still  bool              // with code 0 nothing is delivered, or nothing is left of it
 }
 
 // many stands for two requests or more.
@@ -125,8 +125,8 @@ type faultRow struct {
 	wall     time.Duration
 	over     time.Duration // beyond what it may take
 	peak     int64         // bytes
-	problems []string // lines that begin with "secretboot: ", without that
-	log      []string // the other lines
+	problems []string      // lines that begin with "secretboot: ", without that
+	log      []string      // the other lines
 }
 
 func (r *faultRow) run(t *testing.T, bin string) {
