@@ -48,6 +48,9 @@ func chaosAxes() []chaosAxis {
 		{"Network faults", faults, func() []string { return faultNames(networkCases("")) }, func(t *testing.T, c *chaos) []score {
 			return c.faults(t, networkCases(c.vault.server.addr), 4)
 		}},
+		{"Bad inputs", "refused with its place and the documented code; no panic, 64 MiB of memory at most", func() []string { return faultNames(badInputs()) }, func(t *testing.T, c *chaos) []score {
+			return c.faults(t, badInputs(), 4)
+		}},
 		{"Signals", "acted on or passed on as documented; 128 and its number; one line, or none where the command ended; nothing left", signalNames, func(t *testing.T, c *chaos) []score { return c.signals(t) }},
 		{"Kill points", "no half file is ever visible; the next start works; after its end nothing is left", killNames, func(t *testing.T, c *chaos) []score { return c.kills(t) }},
 	}
