@@ -56,29 +56,31 @@ type toxicProxy struct {
 	answered bytes.Buffer
 }
 
-// networkCases are 8 toxics in 4 phases, before the real Vault at addr.
-func networkCases(addr string) (cases []faultCase) {
+// networkCases are 8 toxics in 4 phases, before the real Vault.
+func networkCases(c *chaos) (cases []faultCase) {
 	for _, phase := range networkPhases {
 		for _, kind := range toxics() {
-			c := faultCase{name: fmt.Sprintf("%s: %s", phase.name, kind), appRole: true, timeout: "6s", more: 3 * time.Second}
-			c.front = func(t *testing.T, _ *faultServer) route { return newToxicProxy(t, addr, kind, phase.path) }
+			f := faultCase{name: fmt.Sprintf("%s: %s", phase.name, kind), appRole: true, timeout: "6s", more: 3 * time.Second}
+			f.front = func(t *testing.T, _ *faultServer) route {
+				return newToxicProxy(t, c.real(t).server.addr, kind, phase.path)
+			}
 			passes := kind == latency || kind == bandwidth || kind == slowClose || kind == slicer
 			switch {
 			case phase.name == "renew":
-				c.args = "run -f a=secret/data/x#y -- sleep 5" // a token lives 4 s
-				c.timeout, c.still = "20s", true
+				f.args = "run -f a=secret/data/x#y -- sleep 5" // a token lives 4 s
+				f.timeout, f.still = "20s", true
 				if !passes && kind != timeout { // that one is not over yet when the command ends
-					c.logs = "could not be renewed|renew"
+					f.logs = "could not be renewed|renew"
 				}
 			case passes:
 			case phase.name == "login":
-				c.code, c.why = 69, "not repeated, because the server may have carried it out|no answer( in time)? until the deadline"
+				f.code, f.why = 69, "not repeated, because the server may have carried it out|no answer( in time)? until the deadline"
 			case phase.name == "read":
-				c.code, c.why = 69, "^vault http://.* until the deadline .*declared at VAULT_ADDR"
+				f.code, f.why = 69, "^vault http://.* until the deadline .*declared at VAULT_ADDR"
 			case phase.name == "revoke":
-				c.logs = "the token was not revoked"
+				f.logs = "the token was not revoked"
 			}
-			cases = append(cases, c)
+			cases = append(cases, f)
 		}
 	}
 	return cases

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -30,29 +29,56 @@ type score struct {
 
 // chaosAxis is one row of the scorecard.
 type chaosAxis struct {
-	title string
-	means string                               // what it is to pass
-	names func() []string                      // of its cases
-	run   func(t *testing.T, c *chaos) []score // runs all of them
+	title  string
+	means  string          // what it is to pass
+	column string          // what the results are
+	timed  bool            // there is a bound
+	names  func() []string // of its cases
+	run    func(t *testing.T, c *chaos) []score
 }
 
 // chaos is what the axes share.
 type chaos struct {
+	t     *testing.T
 	bin   string // the folder with the binary
+	start sync.Once
 	vault *rig
 }
 
+// real gives the Vault that the cases share.
+func (c *chaos) real(t *testing.T) *rig {
+	t.Helper()
+	c.start.Do(func() { c.vault = chaosVault(c.t) })
+	return c.vault
+}
+
+// signalAxis is the one that the page shows as a matrix.
+const signalAxis = "Signals"
+
 func chaosAxes() []chaosAxis {
-	const faults = "the documented exit code; one line that names cause and item; in time; nothing left, or what was delivered is whole; no canary anywhere"
+	const means = "the documented code; one line that names cause and item; nothing left, or what was delivered whole; no canary anywhere"
+	faults := func(title, more string, workers int, cases func(*chaos) []faultCase) chaosAxis {
+		return chaosAxis{
+			title: title, means: means + more, column: "code", timed: true,
+			names: func() []string { return faultNames(cases(nil)) },
+			run:   func(t *testing.T, c *chaos) []score { return c.faults(t, cases(c), workers) },
+		}
+	}
 	return []chaosAxis{
-		{"Network faults", faults, func() []string { return faultNames(networkCases("")) }, func(t *testing.T, c *chaos) []score {
-			return c.faults(t, networkCases(c.vault.server.addr), 4)
-		}},
-		{"Bad inputs", "refused with its place and the documented code; no panic, 64 MiB of memory at most", func() []string { return faultNames(badInputs()) }, func(t *testing.T, c *chaos) []score {
-			return c.faults(t, badInputs(), 4)
-		}},
-		{"Signals", "acted on or passed on as documented; 128 and its number; one line, or none where the command ended; nothing left", signalNames, func(t *testing.T, c *chaos) []score { return c.signals(t) }},
-		{"Kill points", "no half file is ever visible; the next start works; after its end nothing is left", killNames, func(t *testing.T, c *chaos) []score { return c.kills(t) }},
+		faults("Network faults", "", 4, networkCases),
+		faults("Bad inputs", "; refused with its line, field or name; 64 MiB at most", 4, func(*chaos) []faultCase { return badInputs() }),
+		{
+			title: signalAxis, means: "acted on or passed on as documented; one line, none where the command ended; nothing left", timed: true,
+			names: signalNames, run: func(t *testing.T, c *chaos) []score { return c.signals(t) },
+		},
+		{
+			title: "Kill points", means: "no half file is ever visible; the next start works; after its end nothing is left", column: "done",
+			names: killNames, run: func(t *testing.T, c *chaos) []score { return c.kills(t) },
+		},
+		{
+			title: "Masking", means: "no leak, all other bytes as they were", column: "cases",
+			names: maskingNames, run: func(t *testing.T, c *chaos) []score { return c.masking(t) },
+		},
 	}
 }
 
@@ -72,11 +98,10 @@ func TestChaos(t *testing.T) {
 	}
 	rootOnly(t)
 	t.Setenv("TMPDIR", "/var/tmp") // where no case has a folder of its own
-	c := &chaos{bin: buildForFaults(t)}
+	c := &chaos{t: t, bin: buildForFaults(t)}
 	if err := os.Chmod(filepath.Dir(c.bin), 0o755); err != nil { // some cases are those of plain users
 		t.Fatal(err)
 	}
-	c.vault = chaosVault(t)
 	all := map[string][]score{}
 	only := regexp.MustCompile(strings.TrimSuffix(which, "1"))
 	for _, a := range chaosAxes() {
@@ -122,7 +147,10 @@ func (c *chaos) faults(t *testing.T, cases []faultCase, workers int) []score {
 	})
 }
 
-func writeChaosPage(t *testing.T, all map[string][]score) {
-	_ = slices.Sorted[string]
-	_ = cmp.Or[string]
+func cpus() int { return runtime.NumCPU() }
+
+func kernel() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	release, _, _ := strings.Cut(strings.TrimSpace(string(text)), "-")
+	return release
 }
