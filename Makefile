@@ -8,7 +8,7 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build install cross demo demo-vault test test-long e2e-kubernetes check lint bench vault peers fuzz supply sbom licences weigh clean
+.PHONY: build install cross demo demo-vault test test-long chaos e2e-kubernetes check lint bench vault peers fuzz supply sbom licences weigh clean
 
 build: $(BIN)/secretboot
 
@@ -145,6 +145,10 @@ test-long: test
 	SOAK_TEST_TIME=5m $(GO) test -count=1 -timeout 20m -run "^TestSoak$$" .
 	$(MAKE) fuzz FUZZTIME=60s
 	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
+
+# Everything that can go wrong, and what comes of it, into docs/reliability.md: needs root.
+chaos: build vault
+	CHAOS_TEST=1 $(GO) test -count=1 -timeout 60m -run "^TestChaos$$" .
 
 clean:
 	rm -rf $(BIN)

@@ -383,10 +383,14 @@ case needs longer. In every case:
 
 // markdown gives the row of docs/faults.md, without what differs from run to run.
 func (r *faultRow) markdown() string {
-	said := "delivered"
-	if len(r.problems) > 0 {
-		said = regexp.MustCompile(`127\.0\.0\.\d:\d+`).ReplaceAllString(r.problems[0], "HOST:PORT")
-		said = regexp.MustCompile(`\(\d+ (try|tries)\)`).ReplaceAllString(said, "(N tries)")
+	return fmt.Sprintf("| %s | %d | %s |\n", r.name, r.exit, strings.ReplaceAll(r.said(), "|", `\|`))
+}
+
+// said is what is told of it: the line on stderr, without what differs from run to run.
+func (r *faultRow) said() string {
+	if len(r.problems) == 0 {
+		return "delivered"
 	}
-	return fmt.Sprintf("| %s | %d | %s |\n", r.name, r.exit, strings.ReplaceAll(said, "|", `\|`))
+	said := regexp.MustCompile(`127\.0\.0\.\d:\d+`).ReplaceAllString(r.problems[0], "HOST:PORT")
+	return regexp.MustCompile(`\(\d+ (try|tries)\)`).ReplaceAllString(said, "(N tries)")
 }

@@ -268,6 +268,10 @@ type route struct {
 	env     []string
 	again   func()            // called when secretboot says that it tries again
 	over    map[string]string // files of ours over those of the system, by the system's path
+	wrap    []string          // what starts the binary
+	secrets func() []string   // what must be nowhere, beside the canaries
+
+	prepare func(*testing.T, *faultPlace) // changes the folders
 }
 
 // front makes a route to a server.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -51,6 +52,12 @@ type faultCase struct {
 	wait time.Duration // it takes as long as this at least
 	more time.Duration // it may take so much longer
 	fast bool          // it ends at once, though it names the deadline
+
+	whole  bool              // args are all there are: no --dir and no --timeout
+	env    []string          // further variables
+	files  map[string]string // further files, by name below CONF, which args, env and files may hold
+	silent bool              // the termination log has nothing of the failure
+	still  bool              // with code 0 nothing is delivered, or nothing is left of it
 }
 
 // many stands for two requests or more.
@@ -111,12 +118,15 @@ type faultRow struct {
 	faultCase
 	group string
 
+	apart bool // it has /tmp and /dev/shm for itself, which are searched, and time enough on any machine
+
 	ran      bool
 	exit     int
 	wall     time.Duration
-	peak     int64    // bytes
-	problems []string // lines that begin with "secretboot: ", without that
-	log      []string // the other lines
+	over     time.Duration // beyond what it may take
+	peak     int64         // bytes
+	problems []string      // lines that begin with "secretboot: ", without that
+	log      []string      // the other lines
 }
 
 func (r *faultRow) run(t *testing.T, bin string) {
@@ -128,15 +138,12 @@ func (r *faultRow) run(t *testing.T, bin string) {
 		reach = r.front
 	}
 	to := reach(t, s)
-	if len(to.over) > 0 && os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI must run this test as root")
-		}
-		t.Skip("SKIPPED, NOT PASSED: this case needs root")
+	if r.apart || len(to.over) > 0 {
+		rootOnly(t)
 	}
 	defer s.release()
-	home, sink := t.TempDir(), faultSink(t)
-	stdout := r.execute(t, bin, home, sink, to)
+	at := newFaultPlace(t, r, &to)
+	stdout := r.execute(t, bin, at, to)
 	seen := s.tally()
 	r.ran = true
 	t.Logf("| %s | %d | %d ms | %.1f MiB | %s", r.name, r.exit, r.wall.Milliseconds(), float64(r.peak)/(1<<20), strings.Join(r.problems, " / "))
@@ -146,7 +153,67 @@ func (r *faultRow) run(t *testing.T, bin string) {
 	if n := elsewhere.Load(); n != 0 {
 		t.Errorf("%d connections to another host", n)
 	}
-	r.checkLeft(t, home, sink)
+	r.checkLeft(t, at)
+	if r.apart {
+		r.checkTerminationLog(t, at)
+		searchLeaks(t, at, stdout+strings.Join(r.log, "")+strings.Join(r.problems, ""), to.secrets)
+	}
+}
+
+func rootOnly(t *testing.T) {
+	t.Helper()
+	switch {
+	case os.Getuid() == 0:
+	case os.Getenv("CI") != "":
+		t.Fatal("CI must run this test as root")
+	default:
+		t.Skip("SKIPPED, NOT PASSED: this case needs root")
+	}
+}
+
+// faultPlace is the folders of one run. A run apart sees tmp as /tmp and shm as /dev/shm.
+type faultPlace struct{ home, work, tmp, conf, dev, shm, sink, dir string }
+
+// newFaultPlace makes them. sink is where the harness finds the folder that the
+// binary knows as dir.
+func newFaultPlace(t *testing.T, r *faultRow, to *route) faultPlace {
+	base := t.TempDir()
+	at := faultPlace{home: base + "/home", work: base + "/work", tmp: base + "/tmp", conf: base + "/conf", shm: faultSink(t)}
+	for _, dir := range []string{at.home, at.work, at.tmp, at.conf} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at.sink = at.shm
+	at.dir = at.sink
+	if r.apart {
+		at.sink, at.dir = at.shm+"/sink", "/dev/shm/sink"
+		if err := os.Mkdir(at.sink, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		at.dev = fewDevices(t)
+		to.over = mergedMap(to.over, map[string]string{"/tmp": at.tmp, "/dev": at.dev, "/dev/shm": at.shm})
+	}
+	for name, text := range r.files {
+		if err := os.WriteFile(filepath.Join(at.conf, name), []byte(at.named(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to.prepare != nil {
+		to.prepare(t, &at)
+	}
+	return at
+}
+
+// named puts the folders in the place of their names.
+func (at faultPlace) named(text string) string {
+	return strings.NewReplacer("CONF", at.conf, "SINK", at.dir).Replace(text)
+}
+
+func mergedMap(a, b map[string]string) map[string]string {
+	all := maps.Clone(b)
+	maps.Copy(all, a)
+	return all
 }
 
 // faultSink gives a folder in memory.
@@ -160,28 +227,42 @@ func faultSink(t *testing.T) string {
 }
 
 // execute runs the binary to its end and gives what it wrote to stdout.
-func (r *faultRow) execute(t *testing.T, bin, home, sink string, to route) string {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+func (r *faultRow) execute(t *testing.T, bin string, at faultPlace, to route) string {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second+r.grace())
 	defer cancel()
 	result := filepath.Join(t.TempDir(), "result")
 	command, rest, _ := strings.Cut(cmp.Or(r.args, "init -f a=secret/data/x#y"), " ")
-	args := []string{result, filepath.Join(bin, "secretboot"), command, "--dir", sink, "--timeout", cmp.Or(r.timeout, "2s")}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "measure"), append(args, strings.Fields(rest)...)...)
+	args := append(append([]string{result}, to.wrap...), filepath.Join(bin, "secretboot"), command)
+	if !r.whole {
+		args = append(args, "--dir", at.dir, "--timeout", cmp.Or(r.timeout, "2s"))
+	}
+	for _, word := range strings.Fields(rest) {
+		args = append(args, at.named(word))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "measure"), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.Dir = home
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "VAULT_ADDR=" + to.address}, to.env...)
+	cmd.Dir = at.work
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + at.home, "TMPDIR=" + at.tmp, "VAULT_ADDR=" + to.address}, to.env...)
 	if r.appRole {
 		cmd.Env = append(cmd.Env, "VAULT_ROLE_ID=CANARY-role", "VAULT_SECRET_ID=CANARY-secret-id")
 	} else {
 		cmd.Env = append(cmd.Env, "VAULT_TOKEN="+faultToken)
+	}
+	if r.apart {
+		cmd.Env = append(cmd.Env, "TMPDIR=/tmp")
+	}
+	for _, v := range r.env {
+		cmd.Env = append(cmd.Env, at.named(v))
 	}
 	var stdout bytes.Buffer
 	stderr := &listener{word: "trying again", heard: to.again}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
 	err := startOver(cmd, to.over)
 	if err == nil {
+		done := watchArguments(t, r.apart, cmd.Process.Pid)
 		err = cmd.Wait()
+		done()
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.text.String())
@@ -226,10 +307,8 @@ func startOver(cmd *exec.Cmd, over map[string]string) error {
 	go func() {
 		runtime.LockOSThread() // and not unlocked: the thread ends, and its namespace with it
 		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-		for path, ours := range over {
-			if err == nil {
-				err = unix.Mount(ours, path, "", unix.MS_BIND, "")
-			}
+		if err == nil {
+			err = bindOver(over)
 		}
 		if err == nil {
 			err = cmd.Start()
@@ -237,6 +316,26 @@ func startOver(cmd *exec.Cmd, over map[string]string) error {
 		started <- err
 	}()
 	return <-started
+}
+
+// bindOver mounts in the calling thread's namespace. One may lie over where another
+// comes from, so all are opened first.
+func bindOver(over map[string]string) error {
+	paths, from := slices.Sorted(maps.Keys(over)), map[string]string{} // /dev before /dev/shm
+	for _, path := range paths {
+		fd, err := unix.Open(over[path], unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", over[path], err)
+		}
+		defer unix.Close(fd)
+		from[path] = fmt.Sprintf("/proc/thread-self/fd/%d", fd)
+	}
+	for _, path := range paths {
+		if err := unix.Mount(from[path], path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // checkWords: the documented code, one line that names the cause, and no secret.
@@ -273,12 +372,22 @@ func (r *faultRow) checkCost(t *testing.T) {
 		}
 		limit = deadline + faultGrace
 	}
-	if limit += r.more; r.wall > limit || r.wall < r.wait {
+	limit += r.more
+	r.over = max(0, r.wall-limit)
+	if limit += r.grace(); r.wall > limit || r.wall < r.wait {
 		t.Errorf("it took %v, want %v to %v", r.wall, r.wait, limit)
 	}
 	if r.peak > faultMemory {
 		t.Errorf("it needed %d MiB", r.peak>>20)
 	}
+}
+
+// grace is what a run apart may take longer: how much it was is on the page.
+func (r *faultRow) grace() time.Duration {
+	if r.apart {
+		return 20 * time.Second
+	}
+	return 0
 }
 
 // checkRequests: no request too many, and none that is not for Vault; a token
@@ -300,9 +409,10 @@ func (r *faultRow) checkRequests(t *testing.T, seen tally) {
 }
 
 // checkLeft: nothing is left, or with code 0 the file alone.
-func (r *faultRow) checkLeft(t *testing.T, home, sink string) {
-	if r.code == 0 {
-		path := filepath.Join(sink, "a")
+func (r *faultRow) checkLeft(t *testing.T, at faultPlace) {
+	delivered := r.code == 0 && !r.still
+	if delivered {
+		path := filepath.Join(at.sink, "a")
 		if got := string(read(t, path)); got != faultValue {
 			t.Errorf("%d bytes were delivered that are not the secret", len(got))
 		}
@@ -310,9 +420,9 @@ func (r *faultRow) checkLeft(t *testing.T, home, sink string) {
 			t.Errorf("%v, %v", info, err)
 		}
 	}
-	for _, dir := range []string{home, sink} {
+	for _, dir := range []string{at.home, at.work, at.tmp, at.sink} {
 		left, err := os.ReadDir(dir)
-		if err != nil || len(left) > 0 && (dir == home || r.code != 0) {
+		if err != nil || len(left) > 0 && (dir != at.sink || !delivered) {
 			t.Errorf("left in %s: %v, %v", dir, left, err)
 		}
 	}

@@ -45,7 +45,7 @@ func main() {
 	// SIGPIPE is caught, not ignored, so that a closed log never ends us and
 	// the command does not inherit "ignored".
 	signals := make(chan os.Signal, signalBuffer)
-	process.Notify(signals, append(process.Ending(), syscall.SIGPIPE)...)
+	process.Notify(signals, slices.Concat(process.Ending(), process.Crashing(), []os.Signal{syscall.SIGPIPE})...)
 	core := process.Guard() // of what we have in memory; the command is free of that
 	// net/http prints there what a server sends without being asked, and nobody would
 	// mask it. Our own log is another one.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
 	"github.com/secretboot/secretboot/bootstrap/receipt"
+	"github.com/secretboot/secretboot/process"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -59,7 +62,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 }
 
 // stay keeps what was delivered until we are to end. A signal that asks for that is
-// no failure: ours is to be there until it comes.
+// no failure: ours is to be there until it comes. SIGABRT and its like are one.
 func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, gone <-chan struct{}) error {
 	ctx, stop := a.untilSignal(parent)
 	defer stop()
@@ -76,7 +79,12 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, go
 	a.notify(notifyReady)
 	defer a.notify(notifyStopping)
 	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
-	return held.Keep(ctx, a.keeping(held, sidecar{p.ExitWith, later}))
+	err := held.Keep(ctx, a.keeping(held, sidecar{p.ExitWith, later}))
+	var sig *interrupted
+	if err == nil && errors.As(context.Cause(ctx), &sig) && !slices.Contains(process.Ending(), os.Signal(sig.signal)) {
+		return sig // that is how a program is ended that hangs
+	}
+	return err
 }
 
 // checkActions refuses what a sidecar could not do: it has started no command.

@@ -380,6 +380,17 @@ func Ending() []os.Signal {
 	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
 }
 
+// Crashing lists the signals that end a program which does nothing about them with a
+// core, but for SIGQUIT, which is one of Ending. Sent by another process, such as a service
+// manager whose watchdog ran out, they would have Go's runtime print all its stacks and
+// end us with code 2, with nothing cleaned up. Notify gets only those that were sent: a
+// fault of our own is a panic as before (os/signal).
+func Crashing() []os.Signal {
+	return []os.Signal{
+		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT, syscall.SIGSYS,
+	}
+}
+
 // Notify sends to c the given signals, or all there are when none is given,
 // but leaves alone those that our parent had us ignore (nohup), so that the
 // child inherits that too; of SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU that

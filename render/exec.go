@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -93,7 +92,7 @@ func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run,
 	if err != nil && (len(r.lacking) == 0 || errors.Is(err, errBudget)) {
 		return r, secret.Value{}, p.executionProblem(err)
 	}
-	return r, secret.New(out.buf.Bytes()), nil
+	return r, secret.New(out.text), nil
 }
 
 // hooks are the functions that the compiler put into the tree.
@@ -199,12 +198,18 @@ func (r *run) enter() (string, error) {
 	return "", r.spend(1)
 }
 
-// limited is a buffer that refuses to grow over maxOutput.
-type limited struct{ buf bytes.Buffer }
+// limited is a buffer that refuses to grow over maxOutput, and never has room for
+// more: to double it once too often would take as much memory again.
+type limited struct{ text []byte }
 
 func (l *limited) Write(b []byte) (int, error) {
-	if l.buf.Len()+len(b) > maxOutput {
+	need := len(l.text) + len(b)
+	if need > maxOutput {
 		return 0, tooMuch("the output would be larger than 16 MiB")
 	}
-	return l.buf.Write(b)
+	if need > cap(l.text) {
+		l.text = append(make([]byte, 0, min(max(need, 2*cap(l.text)), maxOutput)), l.text...)
+	}
+	l.text = append(l.text, b...)
+	return len(b), nil
 }
