@@ -99,7 +99,7 @@ func TestCheckFiles(t *testing.T) {
 		"wide mode":     {"value", 0o444, false},
 		"missing":       {"", 0, false},
 	} {
-		j := job{out: t.TempDir(), n: 1, server: &server{values: []string{"value"}}}
+		j := job{out: t.TempDir(), point: point{n: 1}, server: &server{values: []string{"value"}}}
 		if tc.mode != 0 {
 			if err := os.WriteFile(filepath.Join(j.out, "0"), []byte(tc.content), tc.mode); err != nil {
 				t.Fatal(err)
@@ -121,7 +121,7 @@ func TestCheckEnv(t *testing.T) {
 		"XBENCH_0=value\n":     false,
 		"":                     false,
 	} {
-		j := job{copy: t.TempDir(), n: 1, server: &server{values: []string{"value"}}}
+		j := job{copy: t.TempDir(), point: point{n: 1}, server: &server{values: []string{"value"}}}
 		if err := os.WriteFile(filepath.Join(j.copy, "env"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
