@@ -19,6 +19,11 @@ func TestParse(t *testing.T) {
 		{"-rtt -1ms", "-rtt"},
 		{"-only floor,nobody", "nobody"},
 		{"-runs -1", "-runs"},
+		{"-tls on,off -auth approle,kubernetes", ""},
+		{"-tls maybe", "-tls"},
+		{"-auth ldap", "-auth"},
+		{"-scale 500 -limit 0", "-limit"},
+		{"-start -1", "-start"},
 		{"-timeout 0s", "-timeout"},
 		{"more", "more"},
 	} {
@@ -130,3 +135,5 @@ func TestCheckEnv(t *testing.T) {
 		}
 	}
 }
+
+func msOf(n int) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -150,7 +150,7 @@ func secretbootFiles(j job) string {
 	var b strings.Builder
 	b.WriteString("files:\n")
 	for i := range j.n {
-		fmt.Fprintf(&b, "  - path: \"%d\"\n    template: '%s'\n", i, text(i))
+		fmt.Fprintf(&b, "- {path: \"%d\", template: '%s'}\n", i, text(i)) // short: at most 1 MiB is read
 	}
 	return b.String()
 }

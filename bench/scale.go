@@ -113,12 +113,12 @@ func (b *bench) release(ctx context.Context, s *storm) (err error) {
 	if err != nil {
 		return err
 	}
-	pt := b.points[0]
-	pt.n = s.secrets
+	pt := point{n: s.secrets, rtt: b.points[0].rtt, auth: approle}
 	jobs := make([]job, s.n)
 	for i := range jobs {
-		jobs[i] = job{conf: dir, out: filepath.Join(dir, strconv.Itoa(i)), addr: "http://" + p.Addr(), server: b.server, point: pt}
-		if err := os.Mkdir(jobs[i].out, 0o700); err != nil {
+		name := filepath.Join(dir, strconv.Itoa(i))
+		jobs[i] = job{conf: name + ".conf", out: name, addr: "http://" + p.Addr(), server: b.server, point: pt}
+		if err := errors.Join(os.Mkdir(jobs[i].conf, 0o700), os.Mkdir(jobs[i].out, 0o700)); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func (b *bench) bootstrap(ctx context.Context, j job) (started time.Time, cpu ti
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	logged, err := os.Create(j.out + ".log")
+	logged, err := os.Create(filepath.Join(j.conf, "log"))
 	if err != nil {
 		return started, 0, err
 	}
