@@ -8,7 +8,7 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build install cross demo demo-vault test test-long chaos e2e-kubernetes check lint bench vault peers fuzz supply sbom licences weigh clean
+.PHONY: build install cross demo demo-vault test test-long chaos e2e-kubernetes check lint bench figures vault peers fuzz supply sbom licences weigh clean
 
 build: $(BIN)/secretboot
 
@@ -131,6 +131,14 @@ lint:
 
 bench: build vault
 	cd bench && $(GO) build -o ../$(BIN)/bench . && ../$(BIN)/bench $(BENCHFLAGS)
+
+# Measures everything and writes it into the pages that tell it: half an hour, on a machine that does nothing else.
+figures: build vault
+	cd bench && $(GO) build -o ../$(BIN)/bench .
+	cd bench && ../$(BIN)/bench -runs 3 -start 51 -into ../docs/benchmarks.md
+	cd bench && ../$(BIN)/bench -idle 4m -secrets 100 -into ../docs/benchmarks.md
+	cd bench && ../$(BIN)/bench -size -into ../docs/benchmarks.md
+	cd bench && ../$(BIN)/bench -scale 500 -into ../docs/scale.md
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

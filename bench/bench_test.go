@@ -19,6 +19,11 @@ func TestParse(t *testing.T) {
 		{"-rtt -1ms", "-rtt"},
 		{"-only floor,nobody", "nobody"},
 		{"-runs -1", "-runs"},
+		{"-tls on,off -auth approle,kubernetes", ""},
+		{"-tls maybe", "-tls"},
+		{"-auth ldap", "-auth"},
+		{"-scale 500 -limit 0", "-limit"},
+		{"-start -1", "-start"},
 		{"-timeout 0s", "-timeout"},
 		{"more", "more"},
 	} {
@@ -99,7 +104,7 @@ func TestCheckFiles(t *testing.T) {
 		"wide mode":     {"value", 0o444, false},
 		"missing":       {"", 0, false},
 	} {
-		j := job{out: t.TempDir(), n: 1, server: &server{values: []string{"value"}}}
+		j := job{out: t.TempDir(), point: point{n: 1}, server: &server{values: []string{"value"}}}
 		if tc.mode != 0 {
 			if err := os.WriteFile(filepath.Join(j.out, "0"), []byte(tc.content), tc.mode); err != nil {
 				t.Fatal(err)
@@ -121,7 +126,7 @@ func TestCheckEnv(t *testing.T) {
 		"XBENCH_0=value\n":     false,
 		"":                     false,
 	} {
-		j := job{copy: t.TempDir(), n: 1, server: &server{values: []string{"value"}}}
+		j := job{copy: t.TempDir(), point: point{n: 1}, server: &server{values: []string{"value"}}}
 		if err := os.WriteFile(filepath.Join(j.copy, "env"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -130,3 +135,5 @@ func TestCheckEnv(t *testing.T) {
 		}
 	}
 }
+
+func msOf(n int) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,8 +42,14 @@ type job struct {
 	addr   string // URL of the proxy
 	token  string // a token made beforehand
 	server *server
-	n      int
+	point
 }
+
+// ours reports whether it is a mode of secretboot.
+func (c contestant) ours() bool { return strings.HasPrefix(c.name, "secretboot") }
+
+// peer reports whether it is what others have made.
+func (c contestant) peer() bool { return !c.ours() && c.name != "floor" }
 
 // contestants lists them in the order of the report.
 func contestants() []contestant {
@@ -54,7 +61,7 @@ func contestants() []contestant {
 	return []contestant{
 		{
 			name: "floor", binary: built("floor"), command: floor,
-			note: "the least there is to do: log in, read in parallel over 16 connections, write 0400 files, revoke",
+			note: "the least there is to do: log in, read in parallel over 16 connections (TLS: HTTP/2), write 0400 files, revoke",
 		},
 		{
 			name: "secretboot-init", binary: ours, command: secretbootInit,
@@ -69,6 +76,10 @@ func contestants() []contestant {
 			note: "`secretboot run -- true`: environment variables",
 		},
 		{
+			name: "secretboot-mask", binary: ours, command: secretbootMask, proof: proofEnv,
+			note: "`secretboot run --mask on -- true`: environment variables, and what the command prints is masked",
+		},
+		{
 			name: "agent", binary: vault, command: agentTemplate,
 			note: "`vault agent` with `exit_after_auth`: files; leaves its token alive",
 		},
@@ -79,8 +90,8 @@ func contestants() []contestant {
 		},
 		{
 			name: "consul-template", binary: built("consul-template"), command: consulTemplate,
-			note: "`consul-template -once`: files. It has no AppRole login and is given a token made beforehand " +
-				"(one request fewer), which it leaves alive; `renew_token` is off",
+			note: "`consul-template -once`: files; leaves its token alive. It has no AppRole login and is given a token made " +
+				"beforehand there (one request fewer); `renew_token` is off",
 		},
 	}
 }
@@ -107,16 +118,16 @@ func floor(j job) (args, env []string, err error) {
 
 func secretbootInit(j job) (args, env []string, err error) {
 	path, err := j.write("secretboot.yaml", secretbootFiles(j))
-	return []string{"init", "-c", path, "--dir", j.out}, j.credentials(), err
+	return append([]string{"init", "-c", path, "--dir", j.out}, j.login()...), j.credentials(), err
 }
 
 func secretbootRun(j job) (args, env []string, err error) {
 	path, err := j.write("secretboot.yaml", secretbootFiles(j))
-	args = []string{"run", "-c", path, "--dir", j.out, "--", "/bin/true"}
+	args = append([]string{"run", "-c", path, "--dir", j.out}, j.login()...)
 	if j.copy != "" {
-		args = append(args[:len(args)-1], "/bin/cp", "-RLp", j.out+"/.", j.copy)
+		return append(args, "--", "/bin/cp", "-RLp", j.out+"/.", j.copy), j.credentials(), err
 	}
-	return args, j.credentials(), err
+	return append(args, "--", "/bin/true"), j.credentials(), err
 }
 
 func secretbootEnv(j job) (args, env []string, err error) {
@@ -126,22 +137,43 @@ func secretbootEnv(j job) (args, env []string, err error) {
 		fmt.Fprintf(&b, "  %s: secret/data/bench/%d#value\n", variable(i), i)
 	}
 	path, err := j.write("secretboot.yaml", b.String())
-	args = append([]string{"run", "-c", path, "--dir", j.out, "--"}, j.envCommand()...)
-	return args, j.credentials(), err
+	args = append([]string{"run", "-c", path, "--dir", j.out}, j.login()...)
+	return append(append(args, "--"), j.envCommand()...), j.credentials(), err
+}
+
+func secretbootMask(j job) (args, env []string, err error) {
+	args, env, err = secretbootEnv(j)
+	return slices.Insert(args, 1, "--mask", "on"), env, err
 }
 
 func secretbootFiles(j job) string {
 	var b strings.Builder
 	b.WriteString("files:\n")
 	for i := range j.n {
-		fmt.Fprintf(&b, "  - path: \"%d\"\n    template: '%s'\n", i, text(i))
+		fmt.Fprintf(&b, "- {path: \"%d\", template: '%s'}\n", i, text(i)) // short: at most 1 MiB is read
 	}
 	return b.String()
 }
 
-// credentials gives the AppRole login in the environment.
+// credentials gives the login in the environment: AppRole's in Vault's own
+// variables, or the file of the service account's token, which is for the floor.
 func (j job) credentials() []string {
-	return []string{"VAULT_ADDR=" + j.addr, "VAULT_ROLE_ID=" + j.server.roleID, "VAULT_SECRET_ID=" + j.server.secretID}
+	env := []string{"VAULT_ADDR=" + j.addr}
+	if j.tls {
+		env = append(env, "VAULT_CACERT="+j.server.ca)
+	}
+	if j.auth == kubernetes {
+		return append(env, "JWT_FILE="+j.server.jwt)
+	}
+	return append(env, "VAULT_ROLE_ID="+j.server.roleID, "VAULT_SECRET_ID="+j.server.secretID)
+}
+
+// login is what secretboot must be told of the login.
+func (j job) login() []string {
+	if j.auth != kubernetes {
+		return nil // the credentials say it
+	}
+	return []string{"--auth-method", kubernetes, "--auth-role", role, "--auth", "jwt_file=" + j.server.jwt}
 }
 
 func agentTemplate(j job) (args, env []string, err error) {
@@ -172,43 +204,70 @@ func agentExec(j job) (args, env []string, err error) {
 
 // agent adds to a Vault Agent configuration what both modes need.
 func agent(j job, rest string) (args, env []string, err error) {
-	role, err := j.write("role_id", j.server.roleID)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret, err := j.write("secret_id", j.server.secretID)
+	method, err := j.agentMethod()
 	if err != nil {
 		return nil, nil, err
 	}
 	conf, err := j.write("agent.hcl", fmt.Sprintf(`vault {
   address = %q
+  ca_cert = %q
 }
 auto_auth {
   method {
-    type = "approle"
-    config = {
-      role_id_file_path                   = %q
-      secret_id_file_path                 = %q
-      remove_secret_id_file_after_reading = false
-    }
+%s
   }
 }
 template_config {
   exit_on_retry_failure = true
 }
-`, j.addr, role, secret)+rest)
+`, j.addr, j.caFile(), method)+rest)
 	return []string{"agent", "-config=" + conf}, nil, err
+}
+
+// agentMethod is how Vault Agent logs in.
+func (j job) agentMethod() (string, error) {
+	if j.auth == kubernetes {
+		return fmt.Sprintf("    type = %q\n    config = {\n      role = %q\n      token_path = %q\n    }", kubernetes, role, j.server.jwt), nil
+	}
+	id, err := j.write("role_id", j.server.roleID)
+	if err != nil {
+		return "", err
+	}
+	secret, err := j.write("secret_id", j.server.secretID)
+	return fmt.Sprintf(`    type = "approle"
+    config = {
+      role_id_file_path                   = %q
+      secret_id_file_path                 = %q
+      remove_secret_id_file_after_reading = false
+    }`, id, secret), err
+}
+
+// caFile is the authority of the server, "" without TLS.
+func (j job) caFile() string {
+	if !j.tls {
+		return ""
+	}
+	return j.server.ca
 }
 
 func consulTemplate(j job) (args, env []string, err error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "vault {\n  address = %q\n  renew_token = false\n}\n", j.addr)
+	fmt.Fprintf(&b, "vault {\n  address = %q\n  renew_token = false\n", j.addr)
+	if j.tls {
+		fmt.Fprintf(&b, "  ssl {\n    ca_cert = %q\n  }\n", j.server.ca)
+	}
+	if j.auth == kubernetes {
+		fmt.Fprintf(&b, "  k8s_auth_role_name = %q\n  k8s_service_account_token_path = %q\n", role, j.server.jwt)
+	} else {
+		env = []string{"VAULT_TOKEN=" + j.token}
+	}
+	b.WriteString("}\n")
 	for i := range j.n {
 		fmt.Fprintf(&b, "template {\n  contents = %q\n  destination = %q\n  perms = 0400\n}\n",
 			text(i), filepath.Join(j.out, strconv.Itoa(i)))
 	}
 	conf, err := j.write("consul-template.hcl", b.String())
-	return []string{"-once", "-config", conf}, []string{"VAULT_TOKEN=" + j.token}, err
+	return []string{"-once", "-config", conf}, env, err
 }
 
 // envCommand is what contestants start that deliver variables.

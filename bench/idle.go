@@ -33,7 +33,7 @@ func residents() []resident {
 	return []resident{
 		{"secretboot-watch", "`secretboot watch`, asks for a version every 5 minutes", func(o options) string { return o.secretboot }, func(j job) ([]string, []string, error) {
 			path, err := j.write("secretboot.yaml", secretbootFiles(j))
-			return []string{"watch", "-c", path, "--dir", j.out}, j.credentials(), err
+			return append([]string{"watch", "-c", path, "--dir", j.out}, j.login()...), j.credentials(), err
 		}},
 		{"agent", "`vault agent`, reads every 5 minutes (static_secret_render_interval)", func(o options) string { return o.vault }, func(j job) ([]string, []string, error) {
 			return agent(j, agentFiles(j))
@@ -57,14 +57,14 @@ type idleRow struct {
 
 // idleCell is one table of the report.
 type idleCell struct {
-	n    int
+	point
 	took time.Duration
 	rows []idleRow
 }
 
 // measureIdle lets all residents deliver, and then watches them at the same time.
-func (b *bench) measureIdle(ctx context.Context, n int) (c idleCell, err error) {
-	c = idleCell{n: n, took: b.idle}
+func (b *bench) measureIdle(ctx context.Context, p point) (c idleCell, err error) {
+	c = idleCell{point: p, took: b.idle}
 	var started []*idler
 	defer func() {
 		for _, i := range started {
@@ -72,7 +72,7 @@ func (b *bench) measureIdle(ctx context.Context, n int) (c idleCell, err error) 
 		}
 	}()
 	for _, r := range residents() {
-		i, err := b.startIdler(ctx, r, n)
+		i, err := b.startIdler(ctx, r, p)
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -111,20 +111,21 @@ type idler struct {
 }
 
 // startIdler starts one and waits until it has delivered.
-func (b *bench) startIdler(ctx context.Context, r resident, n int) (*idler, error) {
+func (b *bench) startIdler(ctx context.Context, r resident, pt point) (*idler, error) {
 	dir, err := os.MkdirTemp(b.dir, r.name+"-")
 	if err != nil {
 		return nil, err
 	}
-	j, err := b.newJob(ctx, dir, n, false)
+	j, err := b.newJob(ctx, dir, pt, false)
 	if err != nil {
 		return nil, err
 	}
-	p, err := proxy.Listen(ctx, b.server.addr, 0)
+	backend, scheme := b.server.endpoint(pt)
+	p, err := proxy.Listen(ctx, backend, pt.rtt)
 	if err != nil {
 		return nil, err
 	}
-	j.addr = "http://" + p.Addr()
+	j.addr = scheme + p.Addr()
 	args, env, err := r.command(j)
 	if err != nil {
 		return nil, err

@@ -8,20 +8,25 @@
 // least that any bootstrap must do (see floor). They talk to one Vault
 // development server of the benchmark's own, through a proxy that adds a
 // round-trip time and counts requests and connections (see proxy). Within a cell
-// (so many secrets at such a distance) they take turns, run by run, so that a
-// noisy machine is noisy for all of them, and a ratio is the median of the ratios
-// of runs that were neighbours. What each run delivered is checked; a wrong
-// result fails the run, its contestant's cell and the exit status.
+// (so many secrets at such a distance, with or without TLS, with such a login) they
+// take turns, run by run, so that a noisy machine is noisy for all of them, and a
+// ratio is the median of the ratios of runs that were neighbours. What each run
+// delivered is checked; a wrong result fails the run, its contestant's cell and the
+// exit status. Without a flag that chooses cells, those of design are measured.
 //
-// With -idle the secretboot and the Vault Agent that stay are compared: what they
-// use while nothing happens.
+// -start compares the start without a Vault with that of the least Go program. With
+// -idle the secretboot and the Vault Agent that stay are compared: what they use
+// while nothing happens. With -scale many bootstraps start at once against a Vault
+// that limits its rate. With -size the binary is taken apart.
 //
-// The report goes to standard output or -out, progress to standard error. The
-// exit status is 0 when every run was right, 1 when one was not or nothing could
-// be measured, 2 for a wrong command line.
+// The report goes to standard output, -out, or between the marks of -into, progress
+// to standard error. The exit status is 0 when every run was right, 1 when one was
+// not or nothing could be measured, 2 for a wrong command line. That we are slower
+// than we want is told, and is no failure.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -31,7 +36,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,16 +43,19 @@ import (
 
 // options is the command line.
 type options struct {
-	secrets    []int
-	rtts       []time.Duration
-	only       []string // empty: all
-	runs       int      // 0: adaptive
+	points     []point
+	only       []string
+	runs       int // 0: adaptive
+	starts     int // 0: not measured
 	vault      string
 	secretboot string
 	bin        string
-	out        string // empty: standard output
+	out, into  string // empty: standard output
 	markdown   bool
 	idle       time.Duration // 0: bootstraps are timed
+	scale      int           // 0: they are timed one by one
+	limit      int           // requests a second, with scale
+	size       bool
 	timeout    time.Duration
 	given      []string // the flags as they were given, for the report
 	path       string   // PATH, the one variable that is handed on
@@ -71,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	opts.path = os.Getenv("PATH")
-	rep, err := measureAll(ctx, opts, stderr)
+	rep, err := found(ctx, opts, stderr)
 	if err == nil {
 		err = rep.save(opts, stdout)
 	}
@@ -82,23 +89,45 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// found finds out what the options ask for.
+func found(ctx context.Context, o options, progress io.Writer) (report, error) {
+	if o.size {
+		parts, err := takeApart(ctx, o, progress)
+		return report{parts: parts, command: o.command()}, err
+	}
+	return measureAll(ctx, o, progress)
+}
+
+// command makes the report again.
+func (o options) command() string {
+	return "make bench BENCHFLAGS='" + strings.Join(o.given, " ") + "'"
+}
+
 // parse reads the command line. A flag that cannot be read is an error, as is
 // a contestant that does not exist.
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
+	var a axes
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	secrets := f.String("secrets", "1,20,100,1000", "`numbers` of secrets")
-	rtts := f.String("rtt", "0,10ms", "round-trip `times` that the proxy adds")
+	f.StringVar(&a.secrets, "secrets", "", "`numbers` of secrets (default 1,20,100,1000, or the design when no flag chooses cells)")
+	f.StringVar(&a.rtts, "rtt", "", "round-trip `times` that the proxy adds (default 0,10ms)")
+	f.StringVar(&a.tls, "tls", "", "`on`, off or on,off (default off)")
+	f.StringVar(&a.auths, "auth", "", "`logins`: approle, kubernetes or both (default approle)")
 	only := f.String("only", "", "contestants by `name`, comma-separated (default all): "+strings.Join(names(), ","))
 	f.IntVar(&o.runs, "runs", 0, "runs of each contestant in each cell (default 5 to 15, until they are steady)")
-	f.StringVar(&o.bin, "bin", "../bin", "`folder` that floor, measure and consul-template are built into")
-	f.StringVar(&o.vault, "vault", "../bin/vault", "the vault `binary`: server and agent")
+	f.IntVar(&o.starts, "start", 0, "after the cells, compare so many `starts` without a Vault with those of the least Go program")
+	f.StringVar(&o.bin, "bin", "../bin", "`folder` that floor, hello, measure and consul-template are built into")
+	f.StringVar(&o.vault, "vault", "../bin/vault", "the vault `binary`: server and agent; its plugins are beside it")
 	f.StringVar(&o.secretboot, "secretboot", "../bin/secretboot", "the secretboot `binary`")
 	f.StringVar(&o.out, "out", "", "`file` for the report (default standard output)")
+	f.StringVar(&o.into, "into", "", "Markdown `file` that has a part of the report between marks, which is replaced")
 	f.BoolVar(&o.markdown, "md", false, "write the report as Markdown")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "the longest that one run may take")
 	f.DurationVar(&o.idle, "idle", 0, "instead, leave those that stay alone for so `long`, and see what that costs")
+	f.IntVar(&o.scale, "scale", 0, "instead, start so `many` at once")
+	f.IntVar(&o.limit, "limit", 200, "with -scale, the `requests` a second that Vault answers")
+	f.BoolVar(&o.size, "size", false, "instead, tell what the binary consists of")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -106,28 +135,22 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	if o.runs < 0 || o.timeout <= 0 || o.idle < 0 {
-		return o, errors.New("-runs and -idle must not be negative, -timeout must be positive")
+	if o.runs < 0 || o.starts < 0 || o.scale < 0 || o.timeout <= 0 || o.idle < 0 || o.limit < 1 {
+		return o, errors.New("-runs, -start, -scale and -idle must not be negative, -timeout and -limit must be positive")
 	}
-	return o, errors.Join(o.lists(*secrets, *rtts, *only), o.absolute())
+	if (o.idle > 0 || o.scale > 0) && a.rtts == "" {
+		a.rtts = "0"
+	}
+	if o.scale > 0 {
+		a.secrets = cmp.Or(a.secrets, "3")
+	}
+	var err error
+	o.points, err = a.points()
+	return o, errors.Join(err, o.contestants(*only), o.absolute())
 }
 
-// lists reads the flags that are lists.
-func (o *options) lists(secrets, rtts, only string) error {
-	for s := range strings.SplitSeq(secrets, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return fmt.Errorf("-secrets: %q is not a number from 1", s)
-		}
-		o.secrets = append(o.secrets, n)
-	}
-	for s := range strings.SplitSeq(rtts, ",") {
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return fmt.Errorf("-rtt: %q is not a time such as 10ms", s)
-		}
-		o.rtts = append(o.rtts, d)
-	}
+// contestants reads -only.
+func (o *options) contestants(only string) error {
 	if only == "" {
 		o.only = names()
 		return nil

@@ -28,13 +28,17 @@ type report struct {
 	sizes   [][]string
 	notes   [][]string
 	cells   []cell
+	start   starts
 	idle    []idleCell
+	storms  []storm
+	parts   parts
+	ownSize int64 // of the secretboot binary
 }
 
 // describe fills in what is known before the first run.
 func (b *bench) describe(ctx context.Context) (report, error) {
 	o := b.options
-	r := report{command: strings.Join(append([]string{"cd bench && go run ."}, o.given...), " ")}
+	r := report{command: o.command()}
 	versions, err := versions(ctx, o.vault, filepath.Join(o.bin, "consul-template"))
 	if err != nil {
 		return r, err
@@ -46,7 +50,8 @@ func (b *bench) describe(ctx context.Context) (report, error) {
 	r.machine = []string{
 		fmt.Sprintf("%d CPUs (%s), %s, %s/%s", runtime.NumCPU(), cpuModel(), runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		versions + ".",
-		"Server, proxy and contestants share these CPUs. No TLS, HTTP/1.1. " + distances + ".",
+		"Server, proxy and contestants share these CPUs: 1-minute load " + load() + " before, which is ours and others'. " + distances + ".",
+		"Without TLS it is HTTP/1.1; with TLS (1.3, an authority made for it) Vault, the floor and secretboot speak HTTP/2.",
 		"No limit of a contestant was changed: Vault Agent reads over 10 connections (max_connections_per_host), " +
 			"consul-template over as many as it has reads under way (max_conns_per_host 0); both retry 12 times and have no rate limit.",
 	}
@@ -57,6 +62,9 @@ func (b *bench) describe(ctx context.Context) (report, error) {
 			return r, err
 		}
 		name := filepath.Base(c.binary(o))
+		if c.ours() {
+			r.ownSize = info.Size()
+		}
 		if !slices.ContainsFunc(r.sizes, func(row []string) bool { return row[0] == name }) {
 			r.sizes = append(r.sizes, []string{name, mib(info.Size())})
 		}
@@ -85,7 +93,12 @@ func versions(ctx context.Context, binaries ...string) (string, error) {
 // millisecond.
 func (b *bench) distances(ctx context.Context) (string, error) {
 	var all []string
-	for _, rtt := range b.rtts {
+	var rtts []time.Duration
+	for _, p := range b.points {
+		rtts = append(rtts, p.rtt)
+	}
+	slices.Sort(rtts)
+	for _, rtt := range slices.Compact(rtts) {
 		p, err := proxy.Listen(ctx, b.server.addr, rtt)
 		if err != nil {
 			return "", err
@@ -127,6 +140,16 @@ func exchange(ctx context.Context, url string) (time.Duration, error) {
 	return median, nil
 }
 
+// load is the machine's load average of the last minute (proc_loadavg(5)).
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
+
 func cpuModel() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -145,9 +168,14 @@ func (r report) failures() error {
 	var errs []error
 	for _, c := range r.cells {
 		for _, row := range c.rows {
-			if row.err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %w", c.title(), row.name, row.err))
+			if row.failed() {
+				errs = append(errs, fmt.Errorf("%v: %s: %w", c, row.name, row.err))
 			}
+		}
+	}
+	for _, s := range r.storms {
+		if s.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %d failed, the first so: %w", s.name, s.failed, s.err))
 		}
 	}
 	for _, c := range r.idle {
@@ -163,36 +191,63 @@ func (r report) failures() error {
 // save writes the report where the options want it.
 func (r report) save(o options, stdout io.Writer) error {
 	var b bytes.Buffer
-	if o.markdown {
+	if o.markdown || o.into != "" {
 		r.write(&b, markdown)
 	} else {
 		r.write(&b, plain)
 	}
-	if o.out == "" {
-		_, err := stdout.Write(b.Bytes())
-		return err
+	switch {
+	case o.into != "":
+		return replacePart(o.into, r.part(), b.String())
+	case o.out != "":
+		return os.WriteFile(o.out, b.Bytes(), 0o644)
 	}
-	return os.WriteFile(o.out, b.Bytes(), 0o644)
+	_, err := stdout.Write(b.Bytes())
+	return err
+}
+
+// part is the name of what was measured, for the marks of -into.
+func (r report) part() string {
+	switch {
+	case len(r.parts.groups) > 0:
+		return "size"
+	case len(r.storms) > 0:
+		return "scale"
+	case len(r.idle) > 0:
+		return "idle"
+	}
+	return "cells"
 }
 
 // write lays the report out; table draws one table.
 func (r report) write(w io.Writer, table func(w io.Writer, title string, rows [][]string)) {
-	fmt.Fprintf(w, "Made with\n\n    %s\n\n", r.command)
+	fmt.Fprintf(w, "\nMade with `%s`\n\n", r.command)
+	if len(r.parts.groups) > 0 {
+		table(w, r.parts.title(), r.parts.table())
+		return
+	}
 	for _, line := range r.machine {
 		fmt.Fprintf(w, "- %s\n", line)
 	}
+	if len(r.cells) > 0 {
+		table(w, "The worst of each aim", r.aims())
+	}
 	for _, c := range r.cells {
-		table(w, c.title(), c.table())
+		table(w, c.String(), c.table())
+	}
+	if len(r.start.ours) > 0 {
+		table(w, r.start.title(), r.start.table())
 	}
 	for _, c := range r.idle {
 		table(w, c.title(), c.table())
 	}
+	if len(r.storms) > 0 {
+		table(w, stormTitle(r.storms), stormTable(r.storms))
+		return
+	}
 	table(w, "What was run", append([][]string{{"contestant", "what it does"}}, r.notes...))
 	table(w, "Size of the binaries, stripped", append([][]string{{"binary", "MiB"}}, r.sizes...))
-}
-
-func (c cell) title() string {
-	return fmt.Sprintf("Secrets: %d, round trip: %v", c.n, c.rtt)
+	fmt.Fprintln(w)
 }
 
 // table gives the rows of a cell with their head.
@@ -215,26 +270,40 @@ func (c cell) table() [][]string {
 // cells gives one row of a table.
 func (r *row) cells(base []time.Duration) []string {
 	if r.err != nil {
-		return []string{r.name, "failed", "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
+		what := "failed"
+		if !r.failed() {
+			what = r.err.Error()
+		}
+		return []string{r.name, what, "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
 	}
 	low, median, high := quartiles(r.walls())
-	_, cpu, _ := quartiles(collect(r, func(s sample) time.Duration { return s.cpu }))
-	_, rss, _ := quartiles(collect(r, func(s sample) int64 { return s.rss }))
 	_, requests, _ := quartiles(collect(r, func(s sample) int { return s.Requests }))
 	_, connections, _ := quartiles(collect(r, func(s sample) int { return s.Connections }))
 	ratio := "-"
-	if len(base) >= len(r.samples) {
+	if len(base) > 0 {
 		_, q, _ := quartiles(ratios(r.walls(), base))
 		ratio = fmt.Sprintf("%.2f", q)
 	}
 	return []string{
-		r.name, ms(median), ms(low) + " to " + ms(high), ratio, ms(cpu), mib(rss),
+		r.name, ms(median), ms(low) + " to " + ms(high), ratio, ms(r.cpu()), mib(r.rss()),
 		fmt.Sprint(requests), fmt.Sprint(connections), fmt.Sprint(len(r.samples)),
 	}
 }
 
 func (r *row) walls() []time.Duration {
 	return collect(r, func(s sample) time.Duration { return s.wall })
+}
+
+// cpu gives the median of the processor time.
+func (r *row) cpu() time.Duration {
+	_, median, _ := quartiles(collect(r, func(s sample) time.Duration { return s.cpu }))
+	return median
+}
+
+// rss gives the median of the peaks of memory, in bytes.
+func (r *row) rss() int64 {
+	_, median, _ := quartiles(collect(r, func(s sample) int64 { return s.rss }))
+	return median
 }
 
 func collect[T any](r *row, of func(sample) T) []T {
@@ -247,8 +316,8 @@ func collect[T any](r *row, of func(sample) T) []T {
 
 // ratios divides run by run: neighbours in time met the same noise.
 func ratios(runs, base []time.Duration) []float64 {
-	all := make([]float64, len(runs))
-	for i := range runs {
+	all := make([]float64, min(len(runs), len(base)))
+	for i := range all {
 		all[i] = float64(runs[i]) / float64(base[i])
 	}
 	return all

@@ -28,31 +28,44 @@ const policy = `path "secret/data/bench/*" { capabilities = ["read"] }`
 // server is a Vault development server of our own, filled with secrets.
 type server struct {
 	addr             string // host:port
+	tlsAddr          string // host:port of the same over TLS
+	ca               string // path of the authority of that
 	root             string // its root token
 	roleID, secretID string
+	jwt              string   // path of a service account's token, where a cell needs one
 	values           []string // secret/data/bench/N has values[N]
 	log              string   // path of what it printed
+	audits           int      // how many audit logs there were
+	cluster          *cluster
 	cmd              *exec.Cmd
 	done             chan struct{} // closed when cmd has ended
 }
 
-// startServer starts vault on a free loopback port with home as its home and
-// fills it with n secrets. It ends with ctx or with stop.
-func startServer(ctx context.Context, vault, path, home string, n int) (*server, error) {
-	port, err := freePort(ctx)
+// role is the name of the role in both auth methods.
+const role = "bench"
+
+// startServer starts vault on free loopback ports with home as its home and
+// fills it with what the cells need. It ends with ctx or with stop.
+func startServer(ctx context.Context, o options, home string, points []point) (*server, error) {
+	port, err1 := freePort(ctx)
+	tlsPort, err2 := freePort(ctx)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	s := &server{addr: "127.0.0.1:" + port, tlsAddr: "127.0.0.1:" + tlsPort, root: random(), log: filepath.Join(home, "vault.log")}
+	config, err := s.configure(home)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{addr: "127.0.0.1:" + port, root: random()}
-	s.log = filepath.Join(home, "vault.log")
 	logFile, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
 	}
 	defer logFile.Close()
-	s.cmd = exec.CommandContext(ctx, vault, "server", "-dev", "-dev-no-store-token", "-log-level=error",
+	s.cmd = exec.CommandContext(ctx, o.vault, "server", "-dev", "-dev-no-store-token", "-log-level=error", "-config="+config,
+		"-dev-plugin-dir="+filepath.Join(filepath.Dir(o.vault), "plugins"), "-dev-plugin-init=false",
 		"-dev-root-token-id="+s.root, "-dev-listen-address="+s.addr)
-	s.cmd.Env = []string{"HOME=" + home, "PATH=" + path}
+	s.cmd.Env = []string{"HOME=" + home, "PATH=" + o.path}
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ctrl-C is ours: contestants stop first
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
@@ -65,10 +78,43 @@ func startServer(ctx context.Context, vault, path, home string, n int) (*server,
 		_ = s.cmd.Wait() // how it ends when told to does not matter
 		close(s.done)
 	}()
-	if err := s.fill(ctx, n); err != nil {
+	err = s.fill(ctx, most(points))
+	if err == nil && needs(points, func(p point) bool { return p.auth == kubernetes }) {
+		err = s.joinCluster(ctx, home, filepath.Join(filepath.Dir(o.vault), "plugins", kubernetes))
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("vault server: %w", err), s.stop())
 	}
 	return s, nil
+}
+
+// configure writes the certificate and the configuration: the listener with TLS,
+// and the counters that -scale reads.
+func (s *server) configure(home string) (config string, err error) {
+	s.ca = filepath.Join(home, "ca.pem")
+	cert, key := filepath.Join(home, "cert.pem"), filepath.Join(home, "key.pem")
+	if err := makeCertificates(s.ca, cert, key); err != nil {
+		return "", err
+	}
+	config = filepath.Join(home, "vault.hcl")
+	return config, os.WriteFile(config, fmt.Appendf(nil, `listener "tcp" {
+  address       = %q
+  tls_cert_file = %q
+  tls_key_file  = %q
+}
+telemetry {
+  prometheus_retention_time = "12h"
+  disable_hostname          = true
+}
+`, s.tlsAddr, cert, key), 0o600)
+}
+
+// endpoint is where a cell's contestants find it.
+func (s *server) endpoint(p point) (addr, scheme string) {
+	if p.tls {
+		return s.tlsAddr, "https://"
+	}
+	return s.addr, "http://"
 }
 
 // stop ends the server and waits for its end.
@@ -77,6 +123,9 @@ func (s *server) stop() error {
 		return err
 	}
 	<-s.done
+	if s.cluster != nil {
+		s.cluster.close()
+	}
 	return nil
 }
 
@@ -85,7 +134,7 @@ func (s *server) fill(ctx context.Context, n int) error {
 	if err := s.await(ctx); err != nil {
 		return err
 	}
-	var role struct {
+	var app struct {
 		Data struct {
 			RoleID   string `json:"role_id"`
 			SecretID string `json:"secret_id"`
@@ -94,11 +143,11 @@ func (s *server) fill(ctx context.Context, n int) error {
 	err := errors.Join(
 		s.call(ctx, http.MethodPut, "sys/policies/acl/bench", map[string]any{"policy": policy}, nil),
 		s.call(ctx, http.MethodPost, "sys/auth/approle", map[string]any{"type": "approle"}, nil),
-		s.call(ctx, http.MethodPost, "auth/approle/role/bench", map[string]any{"token_policies": "bench", "token_ttl": "1h"}, nil),
-		s.call(ctx, http.MethodGet, "auth/approle/role/bench/role-id", nil, &role),
-		s.call(ctx, http.MethodPost, "auth/approle/role/bench/secret-id", map[string]any{}, &role),
+		s.call(ctx, http.MethodPost, "auth/approle/role/"+role, map[string]any{"token_policies": "bench", "token_ttl": "1h"}, nil),
+		s.call(ctx, http.MethodGet, "auth/approle/role/"+role+"/role-id", nil, &app),
+		s.call(ctx, http.MethodPost, "auth/approle/role/"+role+"/secret-id", map[string]any{}, &app),
 	)
-	s.roleID, s.secretID = role.Data.RoleID, role.Data.SecretID
+	s.roleID, s.secretID = app.Data.RoleID, app.Data.SecretID
 	for range n {
 		s.values = append(s.values, random())
 	}

@@ -1,8 +1,10 @@
-// Command floor is the least that any bootstrap has to do: log in through AppRole, read N secrets
-// of KV version 2 over at most 16 connections, write each to a 0400 file, revoke the token.
+// Command floor is the least that any bootstrap has to do: log in through AppRole or Kubernetes, read N secrets of
+// KV version 2 over at most 16 connections (over TLS one, which HTTP/2 shares), write each to a 0400 file, revoke the token.
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,9 +25,17 @@ type answer struct {
 
 func main() { // floor DIR N
 	const connections = 16
-	http.DefaultTransport = &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
-	login := fmt.Sprintf(`{"role_id": %q, "secret_id": %q}`, os.Getenv("VAULT_ROLE_ID"), os.Getenv("VAULT_SECRET_ID"))
-	token := call("POST", "auth/approle/login", "", login).Auth.Token
+	t := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, ForceAttemptHTTP2: true}
+	if ca := os.Getenv("VAULT_CACERT"); ca != "" {
+		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+		t.TLSClientConfig.RootCAs.AppendCertsFromPEM(must(os.ReadFile(ca)))
+	}
+	http.DefaultTransport = t
+	path, login := "auth/approle/login", fmt.Sprintf(`{"role_id": %q, "secret_id": %q}`, os.Getenv("VAULT_ROLE_ID"), os.Getenv("VAULT_SECRET_ID"))
+	if file := os.Getenv("JWT_FILE"); file != "" {
+		path, login = "auth/kubernetes/login", fmt.Sprintf(`{"role": "bench", "jwt": %q}`, must(os.ReadFile(file)))
+	}
+	token := call("POST", path, "", login).Auth.Token
 	var reads sync.WaitGroup
 	for i := range must(strconv.Atoi(os.Args[2])) {
 		reads.Go(func() {

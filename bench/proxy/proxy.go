@@ -30,6 +30,8 @@ const grace = time.Second
 type Stats struct {
 	Requests    int
 	Connections int
+	Limited     int   // answers with status 429, of HTTP/1.1 without TLS
+	Bytes       int64 // from the server
 }
 
 // Proxy is one listener on loopback. Make it with [Listen].
@@ -38,7 +40,7 @@ type Proxy struct {
 	backend  string
 	rtt      time.Duration
 
-	requests, connections atomic.Int64
+	requests, connections, limited, bytes atomic.Int64
 
 	wg   sync.WaitGroup
 	mu   sync.Mutex
@@ -69,7 +71,10 @@ func (p *Proxy) Close() Stats {
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
-	return Stats{Requests: int(p.requests.Load()), Connections: int(p.connections.Load())}
+	return Stats{
+		Requests: int(p.requests.Load()), Connections: int(p.connections.Load()),
+		Limited: int(p.limited.Load()), Bytes: p.bytes.Load(),
+	}
 }
 
 func (p *Proxy) accept(ctx context.Context) {
@@ -103,7 +108,7 @@ func (p *Proxy) serve(ctx context.Context, client net.Conn) {
 	up := newLine(&lines, server, p.rtt/2, ready)
 	down := newLine(&lines, client, p.rtt/2, ready)
 	lines.Go(func() {
-		_, _ = io.Copy(down, onlyReader{server})
+		_, _ = io.Copy(down, &answers{server, p})
 		down.close()
 	})
 	p.count(io.TeeReader(client, up))
@@ -127,9 +132,23 @@ func (p *Proxy) count(client io.Reader) {
 	_, _ = io.Copy(io.Discard, r)
 }
 
-// onlyReader hides a connection's WriteTo: io.Copy shall read what there is and
-// hand it on at once.
-type onlyReader struct{ io.Reader }
+// answers counts what comes from the server. It has no WriteTo as a connection
+// has: io.Copy shall read what there is and hand it on at once.
+type answers struct {
+	server io.Reader
+	proxy  *Proxy
+}
+
+// Read sees each answer at the beginning of what it reads: a client that does not
+// pipeline has read all of one before it asks for the next.
+func (a *answers) Read(b []byte) (int, error) {
+	n, err := a.server.Read(b)
+	a.proxy.bytes.Add(int64(n))
+	if bytes.HasPrefix(b[:n], []byte("HTTP/1.1 429 ")) {
+		a.proxy.limited.Add(1)
+	}
+	return n, err
+}
 
 // line is one direction of a connection.
 type line struct {

@@ -82,7 +82,7 @@ func (c call) do(ctx context.Context) ([]byte, error) {
 		if try == maxTries {
 			return nil, f.problem(c, tries(try))
 		}
-		pause := max(f.retryAfter, wait/2+rand.N(wait/2))
+		pause := f.retryAfter + wait/2 + rand.N(wait/2) // those who were told the same second do not come back in one moment
 		if err := sleep(ctx, pause); err != nil {
 			return nil, c.ended(ctx, f, last, try)
 		}

@@ -93,7 +93,9 @@ func encode(members map[string]secret.Value, places map[string]plan.Handle) ([]b
 const loginLinger = 700 * time.Millisecond
 
 // Waits between tries grow from firstWait to maxWait, each taken at random from
-// the upper half so that many clients do not come back together.
+// the upper half so that many clients do not come back together. What the server
+// wishes for comes before: Vault's rate limit tells all whom it turned away the same
+// second (sys/quotas/rate-limit), in which most would be turned away again.
 const (
 	firstWait = 100 * time.Millisecond
 	maxWait   = 5 * time.Second
@@ -130,7 +132,7 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 			c.judge(ctx, f, r.as)
 			return nil, f.problem(r)
 		}
-		pause := max(f.retryAfter, wait/2+rand.N(wait/2))
+		pause := f.retryAfter + wait/2 + rand.N(wait/2)
 		if !fits(ctx, pause) {
 			return nil, c.ended(ctx, f, last, try)
 		}

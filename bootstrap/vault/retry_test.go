@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,11 +69,44 @@ func TestRetryAfterDate(t *testing.T) {
 			}, nil)
 			start := time.Now()
 			_, err := read(t.Context(), c, "secret/app")
-			if took := time.Since(start); err != nil || took != 33*time.Second || s.count() != 2 {
+			if took := time.Since(start); err != nil || took < 33*time.Second || took > 33*time.Second+firstWait || s.count() != 2 {
 				t.Errorf("%d: waited %v, %d requests, %v", status, took, s.count(), err)
 			}
 		})
 	}
+}
+
+// TestRetryAfterIsSpread: whom a server tells the same second, those do not come
+// back in the same moment, and every time they are told so they come back over a
+// longer time.
+func TestRetryAfterIsSpread(t *testing.T) {
+	const clients, refusals = 50, 4
+	synctest.Test(t, func(t *testing.T) {
+		tries := make([][]time.Duration, refusals+1) // when the clients came, by how often they had been refused
+		for range clients {
+			start := time.Now()
+			c, _ := inMemory(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+				tries[n-1] = append(tries[n-1], time.Since(start))
+				if n <= refusals {
+					w.Header().Set("Retry-After", "1")
+					refuse(w, http.StatusTooManyRequests, "")
+					return
+				}
+				_, _ = io.WriteString(w, kvAnswer)
+			}, nil)
+			if _, err := read(t.Context(), c, "secret/app"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := time.Duration(0)
+		for n, came := range tries[1:] {
+			spread := slices.Max(came) - slices.Min(came)
+			if slices.Min(came) < time.Duration(n+1)*time.Second || spread <= before {
+				t.Errorf("refused %d times: back from %v on, over %v; over %v before", n+1, slices.Min(came), spread, before)
+			}
+			before = spread
+		}
+	})
 }
 
 // TestWritesAndLists: a write may answer nothing, a list may not; a write is

@@ -201,13 +201,13 @@ func TestRetryAfter(t *testing.T) {
 		header   string
 		min, max time.Duration // of the wait
 	}{
-		{"7", 7 * time.Second, 7 * time.Second},
-		{"1", time.Second, time.Second},
+		{"7", 7*time.Second + 50*time.Millisecond, 7*time.Second + 100*time.Millisecond},
+		{"1", time.Second + 50*time.Millisecond, time.Second + 100*time.Millisecond},
 		{"0", 50 * time.Millisecond, 100 * time.Millisecond},
 		{"-5", 50 * time.Millisecond, 100 * time.Millisecond},
 		{"soon", 50 * time.Millisecond, 100 * time.Millisecond},
 		{"99999999999999999999", 50 * time.Millisecond, 100 * time.Millisecond},
-		{"86400", time.Hour, time.Hour},
+		{"86400", time.Hour, time.Hour + 100*time.Millisecond},
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
