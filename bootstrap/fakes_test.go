@@ -201,7 +201,7 @@ func (s fakeSink) Adopt() (bool, error)  { return s.w.adopts, s.w.event(context.
 func (s fakeSink) Discard() error        { return s.w.event(context.Background(), "discard") }
 func (s fakeSink) Prune(time.Time) error { return s.w.event(context.Background(), "prune") }
 func (s fakeSink) Retract() error        { return s.w.event(context.Background(), "retract") }
-func (s fakeSink) Mend() error { return nil }
+func (s fakeSink) Mend() error           { return nil }
 
 func (s fakeSink) SetExpiry(at time.Time) error {
 	s.w.mu.Lock()

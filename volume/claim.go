@@ -108,7 +108,7 @@ func (s sink) clearDead(m *marker, owner string) error {
 	case m.rec.State == stateLive && m.rec.ID == owner, m.rec.State == "":
 		return s.clear(m)
 	case m.rec.State == stateDelivered:
-		defer s.close()
+		defer func() { _ = s.close() }()
 		defer m.file.Close()
 		_, err := s.purge(s.delivered(m.rec))
 		return err
