@@ -83,24 +83,8 @@ func expire(signals <-chan os.Signal) {
 		}
 	}
 	for _, c := range slices.Backward(e.Folders) { // the last one may be inside another
-		shredDelivered(c, limit)
-	}
-}
-
-// shredDelivered shreds what was delivered to a folder, as soon as nobody is about to
-// replace it. Nobody hears of an error: shred tells, when it is tried again.
-func shredDelivered(c volume.Claim, limit <-chan struct{}) {
-	tick := time.NewTicker(lockPatience / 10)
-	defer tick.Stop()
-	for {
-		if done, _ := volume.ShredDelivered(c); done {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-limit:
-			return
-		}
+		// Nobody hears of an error: shred tells, when it is tried again.
+		_ = patiently(lockPatience/10, limit, func() (bool, error) { return volume.ShredDelivered(c) })
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"path"
 	"slices"
@@ -67,6 +68,28 @@ func isShell(argv []string) bool {
 	return len(argv) > 1 && argv[1] == "-c" && slices.Contains([]string{"sh", "ash", "bash", "dash", "busybox"}, base)
 }
 
+// wholeLines ends the last line of what goes through it, so that no line of ours is
+// written behind it.
+type wholeLines struct {
+	to   io.WriteCloser
+	open bool // the last line has no end yet
+}
+
+func (w *wholeLines) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		w.open = b[len(b)-1] != '\n'
+	}
+	return w.to.Write(b)
+}
+
+func (w *wholeLines) Close() error {
+	var err error
+	if w.open {
+		_, err = w.to.Write([]byte("\n"))
+	}
+	return errors.Join(err, w.to.Close())
+}
+
 // errHookTimeout ends a command that takes too long.
 var errHookTimeout = errors.New("the time of the command is up")
 
@@ -87,8 +110,8 @@ func (h hooks) Run(ctx context.Context, a plan.Action, dir string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errHookTimeout)
 	defer cancel()
 	spec := process.Spec{Path: found, Argv: a.Argv, Env: env, Core: h.target.core, Log: h.target.log}
-	if h.masks {
-		spec.Streams = &process.Streams{Stderr: h.target.masks.writer(2, "the output of command "+a.Argv[0])}
+	if h.masks { // else it has our standard error, also what it leaves running
+		spec.Streams = &process.Streams{Stderr: &wholeLines{to: h.target.masks.writer(2, "the output of command "+a.Argv[0])}}
 	}
 	start, when, left := process.Command, "its file was delivered", "; nothing that was delivered is left"
 	if h.beside != nil {

@@ -134,7 +134,7 @@ func attend(ctx context.Context) {
 		for i, at := range c.Handles {
 			c.Handles[i] = left.Descriptors[at]
 		}
-		ps.Add(shredDead(ctx, c))
+		ps.Add(patiently(time.Millisecond, ctx.Done(), func() (bool, error) { return volume.ShredDead(c) }))
 	}
 	a := &app{stderr: &patient{to: os.Stderr}, level: new(slog.LevelVar), logFormat: o.LogFormat}
 	if len(ps) == 0 {
@@ -147,18 +147,20 @@ func attend(ctx context.Context) {
 	}
 }
 
-// shredDead destroys what we left in a folder, as soon as our lock of it is free.
-func shredDead(ctx context.Context, c volume.Claim) error {
-	tick := time.NewTicker(time.Millisecond)
+// patiently tries to shred what is in a folder until nobody has the lock of it any
+// more, or the limit is over, which may be nil: somebody owns it then who came after us.
+func patiently(every time.Duration, limit <-chan struct{}, try func() (done bool, err error)) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if done, err := volume.ShredDead(c); done {
+		done, err := try()
+		if done {
 			return err
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done(): // somebody owns the folder who came after us
-			return nil
+		case <-limit:
+			return err
 		}
 	}
 }

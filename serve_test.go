@@ -289,9 +289,10 @@ func TestListenLeavesSocketsOfOthers(t *testing.T) {
 func TestExitWith(t *testing.T) {
 	a := &app{}
 	with := func(s string) (<-chan struct{}, error) {
-		return a.exitWith(t.Context(), plan.Set(s, plan.Origin{Front: "flag", At: "--exit-with"}))
+		c, _, err := a.exitWith(t.Context(), plan.Set(s, plan.Origin{Front: "flag", At: "--exit-with"}))
+		return c, err
 	}
-	if c, err := a.exitWith(t.Context(), plan.Setting[string]{}); c != nil || err != nil {
+	if c, _, err := a.exitWith(t.Context(), plan.Setting[string]{}); c != nil || err != nil {
 		t.Error(c, err)
 	}
 	cmd := exec.Command("sleep", "1000")

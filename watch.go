@@ -39,7 +39,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	a.warnMistyped(p)
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
-	gone, err := a.exitWith(ctx, p.ExitWith)
+	gone, signal, err := a.exitWith(ctx, p.ExitWith)
 	var ps plan.Problems
 	ps.Add(err)
 	ps.Add(a.withoutCommand(&p, "watch"))
@@ -52,7 +52,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	err = a.stay(ctx, p, held, gone)
+	err = a.stay(ctx, p, held, gone, signal)
 	a.board.Ended()
 	closeErr := held.Close(cmd.Context())
 	if err == nil && closeErr == nil {
@@ -63,7 +63,7 @@ func (a *app) watch(cmd *cobra.Command, _ []string) error {
 
 // stay keeps what was delivered until we are to end. A signal that asks for that is
 // no failure: ours is to be there until it comes. SIGABRT and its like are one.
-func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, gone <-chan struct{}) error {
+func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, gone <-chan struct{}, signal func(syscall.Signal) error) error {
 	ctx, stop := a.untilSignal(parent)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -79,7 +79,7 @@ func (a *app) stay(parent context.Context, p plan.Plan, held *bootstrap.Held, go
 	a.notify(notifyReady)
 	defer a.notify(notifyStopping)
 	later := hooks{target: a.target(p), later: true, masks: a.masking(p.Run)}
-	err := held.Keep(ctx, a.keeping(held, sidecar{p.ExitWith, later}))
+	err := held.Keep(ctx, a.keeping(held, sidecar{p.ExitWith, signal, later}))
 	var sig *interrupted
 	if err == nil && errors.As(context.Cause(ctx), &sig) && !slices.Contains(process.Ending(), os.Signal(sig.signal)) {
 		return sig // that is how a program is ended that hangs
@@ -111,6 +111,7 @@ func checkActions(p plan.Plan) error {
 // sidecar acts for watch.
 type sidecar struct {
 	exitWith plan.Setting[string]
+	signal   func(syscall.Signal) error // to the process that exitWith names
 	hooks    bootstrap.Commands
 }
 
@@ -119,8 +120,7 @@ func (s sidecar) Signal(name string) error {
 	p := &plan.Problem{Code: plan.CodeIO, Origin: s.exitWith.Origin, What: "signal " + name + " to process " + s.exitWith.Value}
 	n, err := plan.ParseSignal(name)
 	if err == nil {
-		pid, _, _ := plan.SplitExitWith(s.exitWith.Value)
-		err = syscall.Kill(pid, n)
+		err = s.signal(n)
 	}
 	if err == nil {
 		return nil

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -275,7 +277,7 @@ func (k *keeper) publish(ctx context.Context, now time.Time, next *generation) (
 		switched, k.retracted = true, false
 		k.expiry = time.Time{}                                      // the marker had it for the generation before
 		k.prune = append(k.prune, time.Now().Add(k.keptPrevious())) // not now: that was before Commit
-		k.log.Info("delivered again", slog.Int("files_changed", len(changed.files)))
+		k.log.Info("delivered again", slog.Int("files_changed", len(changed.files)), slog.String("files", someOf(changed.files)))
 	}
 	names := changedNames(append(oldVars, memfds(oldFiles)...), append(vars, memfds(files)...))
 	k.held.generation, k.held.Env = next, vars[:len(vars):len(vars)]
@@ -303,6 +305,21 @@ func (h *Held) outputs() []output { return h.job.settle(h.generation.outputs()) 
 type difference struct {
 	files []output // new or changed
 	any   bool     // or gone
+}
+
+// namedFiles is how many files a line of the log names.
+const namedFiles = 5
+
+// someOf names files, and says how many there are besides.
+func someOf(files []output) string {
+	var names []string
+	for _, out := range files[:min(len(files), namedFiles)] {
+		names = append(names, out.file.Path)
+	}
+	if more := len(files) - len(names); more > 0 {
+		names = append(names, "and "+strconv.Itoa(more)+" more")
+	}
+	return strings.Join(names, ", ")
 }
 
 func changedFiles(old, now []output) difference {

@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -39,11 +38,11 @@ func (k *keeper) renewLife(now time.Time, t *thing) {
 	wait := lease.Late(t.failures, k.Chance())
 	t.due = now.Add(wait)
 	t.life = lease.Rotated(now, wait)
-	level := slog.LevelDebug
+	say := k.log.Debug
 	if t.failures == lateTries {
-		level = slog.LevelWarn
+		say = k.log.Warn
 	}
-	k.log.Log(context.Background(), level, "a static role is due and was not rotated yet; its password stays as it is",
+	say("a static role is due and was not rotated yet; its password stays as it is",
 		slog.String("secret", t.need.Read.Path), slog.String("retry_in", wait.Round(time.Second).String()))
 }
 

@@ -27,29 +27,16 @@ const ready = "ready"
 // Detach starts our own program again with argv, whose process calls [Orders], and
 // gives it orders. It returns when that process is ready: from then on it lives by
 // itself. The error is one of the kernel's; without /proc there is no way to start it.
-func Detach(argv []string, orders []byte) (err error) {
+func Detach(argv []string, orders []byte) error {
 	if len(orders) > maxOrders {
 		return fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
 	}
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	conn, pid, err := startHelper(argv, -1)
 	if err != nil {
-		return fmt.Errorf("socketpair: %w", err)
+		return err
 	}
-	defer func() { _ = unix.Close(ends[0]) }()
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return errors.Join(fmt.Errorf("/dev/null: %w", err), unix.Close(ends[1]))
-	}
-	pid, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
-		Dir: "/", Env: helperEnv(),
-		Files: []uintptr{uintptr(ends[1]), uintptr(null), uintptr(null)},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	_, _ = unix.Close(ends[1]), unix.Close(null)
-	if err != nil {
-		return fmt.Errorf("/proc/self/exe: %w", err)
-	}
-	if err := handOver(ends[0], orders); err != nil {
+	defer func() { _ = unix.Close(conn) }()
+	if err := handOver(conn, orders); err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		_, _ = syscall.Wait4(pid, nil, 0, nil)
 		return fmt.Errorf("orders: %w", err)
@@ -130,10 +117,4 @@ func At(when time.Duration) <-chan struct{} {
 		}
 	}()
 	return done
-}
-
-// helperEnv is the environment of our own program as a helper: the runtime would
-// keep files of the cgroup open, and have a thread for each processor.
-func helperEnv() []string {
-	return []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=1"}
 }

@@ -45,27 +45,11 @@ type Janitor struct {
 // It must be called where no other child of ours is being waited for, or before
 // there is one, and [Janitor.Dismiss] before we end.
 func StartJanitor(argv []string, orders []byte) (*Janitor, error) {
-	if len(orders) > maxOrders {
-		return nil, fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
-	}
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	conn, pid, err := startHelper(argv, 2)
 	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
+		return nil, err
 	}
-	null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("/dev/null: %w", err), unix.Close(ends[0]), unix.Close(ends[1]))
-	}
-	j := &Janitor{conn: ends[0]}
-	j.pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
-		Dir: "/", Env: helperEnv(),
-		Files: []uintptr{uintptr(ends[1]), uintptr(null), 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	_, _ = unix.Close(ends[1]), unix.Close(null)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("/proc/self/exe: %w", err), unix.Close(ends[0]))
-	}
+	j := &Janitor{conn: conn, pid: pid}
 	if err := j.Order(orders); err != nil {
 		j.Dismiss()
 		return nil, err

@@ -18,14 +18,18 @@ import (
 // and nobody waits any more, it costs a descriptor and no time: the kernel tells
 // (pidfd_open(2)), whoever the process belongs to.
 //
+// With signal it can be sent a signal for as long as it is waited for; no other process
+// that gets its number afterwards ever is (pidfd_send_signal(2)). Its error is an errno:
+// ESRCH for one that has ended.
+//
 // The error is EINVAL for a thread that leads no process, ENOSYS or EPERM where the
 // kernel, or a filter on it, has no such descriptors.
-func WhenGone(ctx context.Context, pid int) (<-chan struct{}, error) {
-	gone := make(chan struct{})
+func WhenGone(ctx context.Context, pid int) (gone <-chan struct{}, signal func(syscall.Signal) error, err error) {
+	over := make(chan struct{})
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
-		close(gone)
-		return gone, nil
+		close(over)
+		return over, func(syscall.Signal) error { return syscall.ESRCH }, nil
 	}
 	if errors.Is(err, unix.EINVAL) { // a thread, or a kernel before 5.10
 		if fd, err = unix.PidfdOpen(pid, 0); err == nil {
@@ -33,22 +37,29 @@ func WhenGone(ctx context.Context, pid int) (<-chan struct{}, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pidfd_open: %w", err)
+		return nil, nil, fmt.Errorf("pidfd_open: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "pidfd")
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, nil, errors.Join(err, file.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
 	go func() {
 		defer file.Close()
 		defer stop()
 		if raw.Read(ended) == nil {
-			close(gone)
+			close(over)
 		}
 	}()
-	return gone, nil
+	return over, func(n syscall.Signal) error { return signalTo(raw, n) }, nil
+}
+
+// signalTo sends a signal to the process of a pidfd.
+func signalTo(pidfd syscall.RawConn, n syscall.Signal) error {
+	err := error(syscall.ESRCH)
+	_ = pidfd.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), n, nil, 0) }) // closed, once it has ended
+	return err
 }
 
 // ended tells that the process of a pidfd has ended: it can be read then.

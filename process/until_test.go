@@ -51,7 +51,7 @@ func sleeper(t *testing.T) *exec.Cmd {
 
 func TestWhenGone(t *testing.T) {
 	cmd := sleeper(t)
-	gone, err := process.WhenGone(t.Context(), cmd.Process.Pid)
+	gone, _, err := process.WhenGone(t.Context(), cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,21 +60,65 @@ func TestWhenGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed(t, gone) // it is a zombie still
-	again, err := process.WhenGone(t.Context(), cmd.Process.Pid)
+	again, _, err := process.WhenGone(t.Context(), cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed(t, again)
 	_ = cmd.Wait()
-	if again, err = process.WhenGone(t.Context(), cmd.Process.Pid); err != nil {
+	if again, _, err = process.WhenGone(t.Context(), cmd.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, again)
 }
 
+// The signal goes to the process that was meant, and not to one that has its number now.
+func TestWhenGoneSignals(t *testing.T) {
+	cmd := sleeper(t)
+	pid := cmd.Process.Pid
+	gone, signal, err := process.WhenGone(t.Context(), pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, gone)
+	_ = cmd.Wait()
+	again := withNumber(t, pid)
+	if err := signal(syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("%v", err)
+	}
+	if err := again.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Wait()
+	if ws, ok := again.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGTERM {
+		t.Errorf("the process that has the number now ended by %v", again.ProcessState)
+	}
+}
+
+// withNumber starts a process that has a number which is free again.
+func withNumber(t *testing.T, pid int) *exec.Cmd {
+	t.Helper()
+	for range 200 {
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("CI must run this test as root: %v", err)
+			}
+			t.Skipf("SKIPPED, NOT PASSED: this test says which number a process gets: %v", err)
+		}
+		if cmd := sleeper(t); cmd.Process.Pid == pid {
+			return cmd
+		}
+	}
+	t.Fatal("others are always faster")
+	return nil
+}
+
 // It is no child of ours, and for a plain user one that may not be signalled.
 func TestWhenGoneOfTheFirst(t *testing.T) {
-	gone, err := process.WhenGone(t.Context(), 1)
+	gone, _, err := process.WhenGone(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +140,7 @@ func TestWhenGoneOfAThread(t *testing.T) {
 		if tid == os.Getpid() {
 			continue
 		}
-		if _, err := process.WhenGone(t.Context(), tid); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		if _, _, err := process.WhenGone(t.Context(), tid); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			t.Errorf("a thread is watched: %v", err)
 		}
 	}
@@ -116,7 +160,7 @@ func TestWaitsEndWithTheContext(t *testing.T) {
 	const own = 1 // that os/exec has
 	waitFor(own)  // tests before this one are through
 	ctx, cancel := context.WithCancel(t.Context())
-	gone, err := process.WhenGone(ctx, pid)
+	gone, _, err := process.WhenGone(ctx, pid)
 	if err != nil {
 		t.Fatal(err)
 	}

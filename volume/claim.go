@@ -52,6 +52,8 @@ func (r *Roots) HandledClaims() []Claim {
 // the answer is false, while somebody has the lock of the marker: an owner
 // that was killed holds it for a moment longer.
 //
+// A generation that somebody renamed is destroyed in any case, by its handle.
+//
 // Without a marker, or with an empty one, nobody can tell whose a generation is: the
 // command may have taken it away. It is destroyed, because what the owner left must
 // not outlive it; what somebody else delivers has a marker of its own.
@@ -70,7 +72,7 @@ func ShredDead(c Claim) (bool, error) {
 		_ = s.close()
 		switch {
 		case errors.Is(err, errInUse):
-			return false, nil
+			return false, lost
 		case errors.Is(err, fs.ErrNotExist): // it came as far as that itself
 			return true, lost
 		}
@@ -106,7 +108,7 @@ func (s sink) clearDead(m *marker, owner string) error {
 	case m.rec.State == stateLive && m.rec.ID == owner, m.rec.State == "":
 		return s.clear(m)
 	case m.rec.State == stateDelivered:
-		defer s.close()
+		defer func() { _ = s.close() }()
 		defer m.file.Close()
 		_, err := s.purge(s.delivered(m.rec))
 		return err

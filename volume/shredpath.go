@@ -86,7 +86,7 @@ func shredFolder(path string) error {
 
 // clear destroys what is in a claimed folder, and the folder if it was ephemeral.
 func (s sink) clear(m *marker) error {
-	defer s.close()
+	defer func() { _ = s.close() }()
 	defer m.file.Close()
 	if _, err := s.purge(""); err != nil {
 		return err
