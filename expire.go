@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -26,7 +27,8 @@ func isExpiry(args []string) bool {
 // expiry is what that process is told. It holds no secret.
 type expiry struct {
 	Folders []volume.Claim `json:"folders"`
-	At      time.Duration  `json:"at"` // see process.BootTime
+	At      time.Duration  `json:"at"`   // see process.BootTime
+	Init    int            `json:"init"` // the process that delivers
 }
 
 // checkExpires tells whether somebody can shred after init has ended.
@@ -41,15 +43,33 @@ func checkExpires(p plan.Plan) error {
 	}
 }
 
-// shredLater starts the process that shreds what this init delivers.
+// expiring has the process that shreds what this init delivers started before any of it
+// is there, so that it comes also when we are killed right after.
+func (a *app) expiring(p plan.Plan, d *bootstrap.Deps) {
+	if p.Expires.Or(0) == 0 {
+		return
+	}
+	announce := d.Announce
+	d.Announce = func(made []bootstrap.Made) (added []bootstrap.Made, err error) {
+		if announce != nil {
+			added, err = announce(made)
+		}
+		if err == nil {
+			err = a.shredLater(p)
+		}
+		return added, err
+	}
+}
+
+// shredLater starts that process.
 func (a *app) shredLater(p plan.Plan) error {
 	after := p.Expires.Or(0)
 	if after == 0 || len(a.claims) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(expiry{Folders: a.claims, At: process.BootTime() + after})
+	text, err := json.Marshal(expiry{Folders: a.claims, At: process.BootTime() + after, Init: os.Getpid()})
 	if err == nil {
-		err = process.Detach([]string{"secretboot", expiryWord}, text)
+		a.expiry, err = process.Detach([]string{"secretboot", expiryWord}, text)
 	}
 	if err != nil {
 		return &plan.Problem{
@@ -57,8 +77,19 @@ func (a *app) shredLater(p plan.Plan) error {
 			Fix: "see that /proc is mounted and another process may be started, or leave expires out", Err: err,
 		}
 	}
-	a.logger().Info("a process stays that shreds what was delivered", slog.String("after", plan.Period(after)))
 	return nil
+}
+
+// shredsLater tells of that process, once all is delivered. After an error it is ended:
+// it shreds at once what we could not, or finds nothing.
+func (a *app) shredsLater(p plan.Plan, err error) {
+	switch {
+	case a.expiry == 0:
+	case err != nil:
+		_ = syscall.Kill(a.expiry, syscall.SIGTERM) // our child, which nobody has waited for
+	default:
+		a.logger().Info("a process stays that shreds what was delivered", slog.String("after", plan.Period(p.Expires.Value)))
+	}
 }
 
 // expire is all that this process does. It looks at the folders only at its end:
@@ -71,6 +102,8 @@ func expire(signals <-chan os.Signal) {
 	if err != nil || json.Unmarshal(text, &e) != nil {
 		return // whoever started us has ended before we knew what for
 	}
+	// Before it has ended, it cannot be told what is not delivered yet from what is not any more.
+	gone, _, err := process.WhenGone(context.Background(), e.Init)
 	var limit <-chan struct{} // of the time that an owner in the way may take
 	for over := process.At(e.At); over != nil; {
 		select {
@@ -80,6 +113,12 @@ func expire(signals <-chan os.Signal) {
 			if s == syscall.SIGTERM {
 				over, limit = nil, process.At(process.BootTime()+lockPatience)
 			}
+		}
+	}
+	if err == nil {
+		select {
+		case <-gone:
+		case <-limit:
 		}
 	}
 	for _, c := range slices.Backward(e.Folders) { // the last one may be inside another

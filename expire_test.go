@@ -37,6 +37,8 @@ func TestExpiry(t *testing.T) {
 	t.Run("later delivery", func(t *testing.T) { s.on(t).testLater(dev) })
 	t.Run("shredded before", func(t *testing.T) { s.on(t).testShreddedBefore(dev) })
 	t.Run("not started", func(t *testing.T) { s.on(t).testNotStarted(dev) })
+	t.Run("init killed", func(t *testing.T) { s.on(t).testInitKilled(dev) })
+	t.Run("init failed", func(t *testing.T) { s.on(t).testInitFailed(dev) })
 }
 
 func (s *step) on(t *testing.T) *step { return &step{t: t, bin: s.bin, sink: s.sink} }
@@ -198,6 +200,44 @@ func (s *step) testNotStarted(dev string) {
 	if code := cmd.ProcessState.ExitCode(); code != 74 || !strings.Contains(string(out), "secretboot: expires: the process that would shred cannot be started: no such file or directory") {
 		s.t.Errorf("code %d\n%s", code, out)
 	}
+	if !s.empty() {
+		s.t.Error("files are left")
+	}
+}
+
+// during makes an init whose only file has a command that runs once it is delivered.
+func (s *step) during(dev, expires, command string) *exec.Cmd {
+	s.t.Helper()
+	config := filepath.Join(s.t.TempDir(), "secretboot.yaml")
+	text := `files: [{ path: pw, secret: "secret/app#password", command: [` + command + `], command_timeout: 2m }]`
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(s.bin, "init", "--dev", dev, "-c", config, "--dir", s.sink, "--expires", expires)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	return cmd
+}
+
+// testInitKilled: what init has delivered expires also when it is killed before its end.
+// It does not while init is there, which may yet be about to deliver.
+func (s *step) testInitKilled(dev string) {
+	cmd := s.during(dev, "1ms", "sleep, '120'")
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.wait("a file", func() bool { _, err := os.Stat(s.sink + "/pw"); return err == nil })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	s.wait("no file", s.empty)
+	s.wait("no process", func() bool { return len(s.helpers()) == 0 })
+}
+
+// testInitFailed: where nothing is left to be shredded nobody waits for it.
+func (s *step) testInitFailed(dev string) {
+	if out, err := s.during(dev, "1h", "'false'").CombinedOutput(); err == nil || strings.Contains(string(out), "a process stays") {
+		s.t.Errorf("%v\n%s", err, out)
+	}
+	s.wait("no process", func() bool { return len(s.helpers()) == 0 })
 	if !s.empty() {
 		s.t.Error("files are left")
 	}

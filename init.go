@@ -13,7 +13,7 @@ import (
 )
 
 // init delivers and leaves.
-func (a *app) init(cmd *cobra.Command, _ []string) error {
+func (a *app) init(cmd *cobra.Command, _ []string) (err error) {
 	p, err := a.declared(cmd)
 	if err != nil {
 		return err
@@ -26,6 +26,7 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	if err := ps.Err(); err != nil {
 		return err
 	}
+	defer func() { a.shredsLater(p, err) }()
 	held, err := a.bootstrap(cmd.Context(), p, nil, a.ci.tellsFolder())
 	if err != nil {
 		return err
@@ -36,9 +37,6 @@ func (a *app) init(cmd *cobra.Command, _ []string) error {
 	// What tells others of the files comes first: they stay only if it could be said.
 	if err = a.pending(); err == nil {
 		err = a.ci.publish(held)
-	}
-	if err == nil {
-		err = a.shredLater(p)
 	}
 	if err != nil {
 		err = errors.Join(err, held.Close(cmd.Context()))

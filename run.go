@@ -298,6 +298,9 @@ func (a *app) deps(p plan.Plan, t *target, private bool) bootstrap.Deps {
 		})
 	}
 	a.ci.listen(&d)
+	if t == nil && !a.keeps { // init
+		a.expiring(p, &d)
+	}
 	if p = a.ci.places(p); len(p.Files)+len(p.Sets) > 0 {
 		d.Sink = func() (bootstrap.Sink, error) {
 			s, err := a.openSink(p, private, t, log)

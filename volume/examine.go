@@ -166,11 +166,25 @@ func (e *Examined) try(o *Options, s sink, files []plan.File) error {
 		ps.Add(v.tryFile(plan.File{}, access{mode: 0o400, uid: -1, gid: -1}))
 	}
 	if !private && !e.Missing {
+		ps.Add(v.checkMarker())
 		_, err := v.dataTarget()
 		ps.Add(err)
 		ps.Add(v.checkSwitchName())
 	}
 	return join(ps)
+}
+
+// checkMarker tells of a marker that a delivery could not claim because of what it is,
+// such as that of another user's secretboot. Whether its owner lives is not asked.
+func (v *Volume) checkMarker() error {
+	file, err := findMarker(v.sink.root, os.O_RDONLY)
+	switch {
+	case err == nil:
+		return file.Close()
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errSwapped): // it comes or goes just now
+		return nil
+	}
+	return v.markerProblem(err)
 }
 
 // tryFile makes a file that has no name and is gone when it is closed.

@@ -1,6 +1,7 @@
 package volume_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,6 +87,32 @@ func TestExamineFindsWhatStageWould(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	wantProblem(t, all[1].Err, plan.CodeSink, "not in memory")
+}
+
+// TestExamineFindsForeignMarker: what cannot be claimed is told by an attempt too, and
+// stays as it is; a pipe holds nobody.
+func TestExamineFindsForeignMarker(t *testing.T) {
+	for name, plant := range map[string]func(path string) error{
+		"pipe":   func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"link":   func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"another user": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 4711, 4711))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			needRoot(t)
+			dir := tmpfs(t, "size=1m")
+			must(t, plant(filepath.Join(dir, "..secretboot")))
+			before, err := os.Lstat(filepath.Join(dir, "..secretboot"))
+			must(t, err)
+			wantProblem(t, examine(t, dir, plan.File{Path: "a"}).Err, plan.CodeSink, "is not a file that this user's secretboot made")
+			after, err := os.Lstat(filepath.Join(dir, "..secretboot"))
+			if err != nil || !os.SameFile(before, after) {
+				t.Errorf("it became %v, %v", after, err)
+			}
+		})
+	}
 }
 
 func TestExamineReadOnly(t *testing.T) {
