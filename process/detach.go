@@ -26,36 +26,35 @@ const ready = "ready"
 
 // Detach starts our own program again with argv, whose process calls [Orders], and
 // gives it orders. It returns when that process is ready: from then on it lives by
-// itself, and hears a SIGTERM only. The error is one of the kernel's; without /proc there
-// is no way to start it.
-func Detach(argv []string, orders []byte) (pid int, err error) {
+// itself. The error is one of the kernel's; without /proc there is no way to start it.
+func Detach(argv []string, orders []byte) (err error) {
 	if len(orders) > maxOrders {
-		return 0, fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
+		return fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
 	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("socketpair: %w", err)
+		return fmt.Errorf("socketpair: %w", err)
 	}
 	defer func() { _ = unix.Close(ends[0]) }()
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("/dev/null: %w", err), unix.Close(ends[1]))
+		return errors.Join(fmt.Errorf("/dev/null: %w", err), unix.Close(ends[1]))
 	}
-	pid, err = syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Dir: "/", Env: helperEnv(),
 		Files: []uintptr{uintptr(ends[1]), uintptr(null), uintptr(null)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	_, _ = unix.Close(ends[1]), unix.Close(null)
 	if err != nil {
-		return 0, fmt.Errorf("/proc/self/exe: %w", err)
+		return fmt.Errorf("/proc/self/exe: %w", err)
 	}
 	if err := handOver(ends[0], orders); err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		_, _ = syscall.Wait4(pid, nil, 0, nil)
-		return 0, fmt.Errorf("orders: %w", err)
+		return fmt.Errorf("orders: %w", err)
 	}
-	return pid, nil
+	return nil
 }
 
 // handOver sends the orders and waits for the answer.
