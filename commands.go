@@ -47,7 +47,6 @@ type app struct {
 	unpublish func()         // ends that
 	ci        *ciJob         // nil: init is no step of a CI job
 	claims    []volume.Claim // of the folders of init
-	expiry    int            // the number of the process that shreds them later; 0: there is none
 }
 
 func (a *app) logger() *slog.Logger {

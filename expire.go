@@ -69,7 +69,7 @@ func (a *app) shredLater(p plan.Plan) error {
 	}
 	text, err := json.Marshal(expiry{Folders: a.claims, At: process.BootTime() + after, Init: os.Getpid()})
 	if err == nil {
-		a.expiry, err = process.Detach([]string{"secretboot", expiryWord}, text)
+		err = process.Detach([]string{"secretboot", expiryWord}, text)
 	}
 	if err != nil {
 		return &plan.Problem{
@@ -80,22 +80,17 @@ func (a *app) shredLater(p plan.Plan) error {
 	return nil
 }
 
-// shredsLater tells of that process, once all is delivered. After an error it is ended:
-// it shreds at once what we could not, or finds nothing.
-func (a *app) shredsLater(p plan.Plan, err error) {
-	switch {
-	case a.expiry == 0:
-	case err != nil:
-		_ = syscall.Kill(a.expiry, syscall.SIGTERM) // our child, which nobody has waited for
-	default:
-		a.logger().Info("a process stays that shreds what was delivered", slog.String("after", plan.Period(p.Expires.Value)))
+// shredsLater tells of that process, once all is delivered. Without a delivery it ends.
+func (a *app) shredsLater(p plan.Plan) {
+	if after := p.Expires.Or(0); after > 0 && len(a.claims) > 0 {
+		a.logger().Info("a process stays that shreds what was delivered", slog.String("after", plan.Period(after)))
 	}
 }
 
-// expire is all that this process does. It looks at the folders only at its end:
-// what was shredded before, or replaced by a later delivery, is none of its business
-// any more. A SIGTERM that is meant for it says that its surroundings end: it shreds
-// at once.
+// expire is all that this process does. It looks at the folders at the end of init, and
+// has nothing to do when that left nothing; then only at its own end: what was shredded
+// before, or replaced by a later delivery, is none of its business any more. A SIGTERM
+// that is meant for it says that its surroundings end: it shreds at once.
 func expire(signals <-chan os.Signal) {
 	text, err := process.Orders()
 	var e expiry
@@ -103,19 +98,23 @@ func expire(signals <-chan os.Signal) {
 		return // whoever started us has ended before we knew what for
 	}
 	// Before it has ended, it cannot be told what is not delivered yet from what is not any more.
-	gone, _, err := process.WhenGone(context.Background(), e.Init)
-	var limit <-chan struct{} // of the time that an owner in the way may take
+	gone, _, _ := process.WhenGone(context.Background(), e.Init) // never where the kernel cannot tell
+	var limit <-chan struct{}                                    // of the time that an owner in the way may take
 	for over := process.At(e.At); over != nil; {
 		select {
 		case <-over:
 			over = nil
+		case <-gone:
+			if gone = nil; !slices.ContainsFunc(e.Folders, volume.HasDelivery) {
+				return
+			}
 		case s := <-signals:
 			if s == syscall.SIGTERM {
 				over, limit = nil, process.At(process.BootTime()+lockPatience)
 			}
 		}
 	}
-	if err == nil {
+	if gone != nil {
 		select {
 		case <-gone:
 		case <-limit:

@@ -13,7 +13,7 @@ import (
 )
 
 // init delivers and leaves.
-func (a *app) init(cmd *cobra.Command, _ []string) (err error) {
+func (a *app) init(cmd *cobra.Command, _ []string) error {
 	p, err := a.declared(cmd)
 	if err != nil {
 		return err
@@ -26,7 +26,6 @@ func (a *app) init(cmd *cobra.Command, _ []string) (err error) {
 	if err := ps.Err(); err != nil {
 		return err
 	}
-	defer func() { a.shredsLater(p, err) }()
 	held, err := a.bootstrap(cmd.Context(), p, nil, a.ci.tellsFolder())
 	if err != nil {
 		return err
@@ -47,6 +46,7 @@ func (a *app) init(cmd *cobra.Command, _ []string) (err error) {
 		a.ci.takeBack()
 		return err
 	}
+	a.shredsLater(p)
 	leaks := a.leaked()
 	a.receipt.rewrite(receipt.Delivered, a.childCode, leaks) // now with what was revoked
 	return nil

@@ -26,23 +26,22 @@ const ready = "ready"
 
 // Detach starts our own program again with argv, whose process calls [Orders], and
 // gives it orders. It returns when that process is ready: from then on it lives by
-// itself, and hears a SIGTERM only. The error is one of the kernel's; without /proc there
-// is no way to start it.
-func Detach(argv []string, orders []byte) (pid int, err error) {
+// itself. The error is one of the kernel's; without /proc there is no way to start it.
+func Detach(argv []string, orders []byte) (err error) {
 	if len(orders) > maxOrders {
-		return 0, fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
+		return fmt.Errorf("the orders: %w", syscall.EMSGSIZE)
 	}
 	conn, pid, err := startHelper(argv, -1)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = unix.Close(conn) }()
 	if err := handOver(conn, orders); err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		_, _ = syscall.Wait4(pid, nil, 0, nil)
-		return 0, fmt.Errorf("orders: %w", err)
+		return fmt.Errorf("orders: %w", err)
 	}
-	return pid, nil
+	return nil
 }
 
 // handOver sends the orders and waits for the answer.

@@ -36,6 +36,17 @@ func ShredDelivered(c Claim) (bool, error) {
 	return true, s.clear(m)
 }
 
+// HasDelivery reports whether the owner has left something in its folder that
+// [ShredDelivered] would destroy; a folder that cannot be looked at counts as one.
+func HasDelivery(c Claim) bool {
+	s, err := c.open()
+	if s == nil {
+		return err != nil
+	}
+	defer s.root.Close()
+	return isDeliveryOf(s.root, c.Owner)
+}
+
 // isDeliveryOf reports whether the folder has what owner left in it. The record is
 // written at once, so it can be read without the lock.
 func isDeliveryOf(root *os.Root, owner string) bool {
