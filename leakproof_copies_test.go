@@ -110,6 +110,29 @@ func TestLeakCopies(t *testing.T) {
 	}
 }
 
+// TestLeakCopiesFound: what init has in memory just before its end is found, so that
+// a count of 0 means something. The kernel takes that memory back with init's end.
+func TestLeakCopiesFound(t *testing.T) {
+	w := newLeakWorld(t)
+	held, goOn := w.gate.stopAt("PUT /v1/auth/token/revoke-self")
+	defer goOn()
+	l := w.start(w.rig, "init", "--dir", w.sink, "-f", "pw=secret/app#pw")
+	select {
+	case <-held:
+	case <-time.After(time.Minute):
+		t.Fatalf("it does not come to revoking its token\n%s", l.err.String())
+	}
+	counts := copies(t, l.cmd.Process.Pid, newNeedle("value", w.secret), w.gate.token(t), l.id)
+	t.Logf("copies %v", counts)
+	for name, n := range counts {
+		if n == 0 || n > 20 {
+			t.Errorf("%s: %d copies", name, n)
+		}
+	}
+	goOn()
+	l.end(0)
+}
+
 // check waits until a process has come to rest, and counts. Nobody who was given our
 // memory could have more than that of a moment.
 func (p memoryPoint) check(t *testing.T, pid int, l *leakRun) {

@@ -269,8 +269,6 @@ func (l *leakRun) end(code int) {
 	}
 }
 
-const sigterm = syscall.SIGTERM
-
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // helpers are the processes that run our binary.

@@ -65,6 +65,12 @@ type kept struct {
 // keep delivers a plan from a server and keeps it.
 func keep(t *testing.T, w *world, s *server, p plan.Plan) *kept {
 	t.Helper()
+	return keepFrom(t, w, s, p, func([]byte) {})
+}
+
+// keepFrom also shows the first variable, in place, before it is kept.
+func keepFrom(t *testing.T, w *world, s *server, p plan.Plan, show func(first []byte)) *kept {
+	t.Helper()
 	d := w.deps(len(p.Files)+len(p.Sets) > 0)
 	d.Keep = true
 	d.Vault = func() (bootstrap.Vault, error) { return s, nil }
@@ -78,6 +84,9 @@ func keep(t *testing.T, w *world, s *server, p plan.Plan) *kept {
 		t.Fatal(err)
 	}
 	w.forget()
+	if len(held.Env) > 0 {
+		show(held.Env[0].Value.Reveal())
+	}
 	k := &kept{world: w, server: s, actor: &actor{}, held: held, done: make(chan error, 1)}
 	random := rand.New(rand.NewPCG(7, 7))
 	go func() { k.done <- held.Keep(ctx, bootstrap.Keep{Actor: k.actor, Chance: random.Float64}) }()
