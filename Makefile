@@ -133,10 +133,7 @@ bench: build vault
 	cd bench && $(GO) build -o ../$(BIN)/bench . && ../$(BIN)/bench $(BENCHFLAGS)
 
 fuzz:
-	@for pkg in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; GO='$(GO)' sh .ci/fuzz $$pkg $$f $(FUZZTIME) || exit 1; \
-	  done; done
+	GO='$(GO)' sh .ci/fuzz $(FUZZTIME)
 
 test-long: test
 	VOLUME_TEST_LONG=1 $(GO) test -count=1 -run "Killed|Swap|AsPlainUser" ./volume
@@ -144,7 +141,7 @@ test-long: test
 	DOCKER_TEST_LONG=1 $(GO) test -count=1 -timeout 60m ./e2e/container
 	SOAK_TEST_TIME=5m $(GO) test -count=1 -timeout 20m -run "^TestSoak$$" .
 	$(MAKE) fuzz FUZZTIME=60s
-	GO='$(GO)' sh .ci/fuzz ./process/mask FuzzMask 10m
+	GO='$(GO)' TARGET=FuzzMask sh .ci/fuzz 10m ./process/mask
 
 clean:
 	rm -rf $(BIN)
