@@ -49,6 +49,9 @@ func FuzzSupervise(f *testing.F) {
 	})
 }
 
+// long bounds a wait in case of a hang, on a machine that has no time for its processes.
+const long = 12 * patience
+
 // watched is a supervisor with the model of its child.
 type watched struct {
 	*process.Control
@@ -163,7 +166,7 @@ func (w *watched) ends(n syscall.Signal) {
 	w.want = 128 + int(n)
 	select {
 	case <-w.ended:
-	case <-time.After(patience):
+	case <-time.After(long):
 		w.t.Fatalf("signal %d: it does not end", n)
 	}
 	if w.code != w.want || w.err != nil {
@@ -177,7 +180,7 @@ func (w *watched) ends(n syscall.Signal) {
 // awaitStop waits until the kernel has stopped it: a signal that comes before would
 // still be acted on.
 func (w *watched) awaitStop() {
-	for end := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
+	for end := time.Now().Add(long); ; <-time.After(time.Millisecond) {
 		for _, pid := range childrenNow(w.t) {
 			stat, _ := os.ReadFile("/proc/" + pid + "/stat")
 			if _, state, ok := strings.Cut(string(stat), ") "); ok && state[0] == 'T' {
