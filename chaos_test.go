@@ -65,7 +65,7 @@ func chaosAxes() []chaosAxis {
 		}
 	}
 	return []chaosAxis{
-		faults("Network faults", "", 4, networkCases),
+		faults("Network faults", "", 8, networkCases),
 		faults("Bad inputs", "; refused with its line, field or name; 64 MiB at most", 4, func(*chaos) []faultCase { return badInputs() }),
 		{
 			title: signalAxis, means: "acted on or passed on as documented; one line, none where the command ended; nothing left", timed: true,
