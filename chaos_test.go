@@ -66,6 +66,8 @@ func chaosAxes() []chaosAxis {
 	}
 	return []chaosAxis{
 		faults("Network faults", "", 8, networkCases),
+		faults("Servers", "", 4, serviceCases),
+		faults("Hosts", "", 4, hostCases),
 		faults("Bad inputs", "; refused with its line, field or name; 64 MiB at most", 4, func(*chaos) []faultCase { return badInputs() }),
 		{
 			title: signalAxis, means: "acted on or passed on as documented; one line, none where the command ended; nothing left", timed: true,
@@ -98,8 +100,16 @@ func TestChaos(t *testing.T) {
 	}
 	rootOnly(t)
 	t.Setenv("TMPDIR", "/var/tmp") // where no case has a folder of its own
+	needTools(t)
 	c := &chaos{t: t, bin: buildForFaults(t)}
 	if err := os.Chmod(filepath.Dir(c.bin), 0o755); err != nil { // some cases are those of plain users
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err == nil { // a copy: no case sees our /tmp
+		err = os.WriteFile(filepath.Join(c.bin, "forkless"), read(t, self), 0o755)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	all := map[string][]score{}
