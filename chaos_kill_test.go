@@ -87,10 +87,11 @@ func (c *chaos) kills(t *testing.T) []score {
 		rows[row].failed = rows[row].failed || s.failed
 	}
 	for i := range rows {
+		rows[i].count = reached[i]
 		rows[i].result = fmt.Sprintf("%d kills", reached[i])
-		rows[i].said = fmt.Sprintf("of %d points that a trace had", count[i])
-		if reached[i] < count[i]/4 {
-			t.Errorf("%s: of %d points only %d were reached", rows[i].name, count[i], reached[i])
+		rows[i].said = fmt.Sprintf("of %d points; at the others a thread of another process was there first, or none came", count[i])
+		if reached[i] == 0 {
+			t.Errorf("%s: of %d points none was reached", rows[i].name, count[i])
 		}
 	}
 	return rows

@@ -144,7 +144,7 @@ func descends(all map[int]procStat, p, from int) bool {
 func fewDevices(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	err := errors.Join(os.Mkdir(dir+"/shm", 0o755), os.Symlink("/proc/self/fd", dir+"/fd"), os.WriteFile(dir+"/termination-log", nil, 0o666))
+	err := errors.Join(os.Mkdir(dir+"/shm", 0o755), os.Symlink("/proc/self/fd", dir+"/fd"), os.WriteFile(dir+"/termination-log", nil, 0o666), os.Chmod(dir+"/termination-log", 0o666))
 	for _, d := range []struct {
 		name  string
 		minor uint32

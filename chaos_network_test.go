@@ -67,7 +67,7 @@ func networkCases(c *chaos) (cases []faultCase) {
 			passes := kind == latency || kind == bandwidth || kind == slowClose || kind == slicer
 			switch {
 			case phase.name == "renew":
-				f.args = "run -f a=secret/data/x#y -- sleep 5" // a token lives 4 s
+				f.args = "run -f a=secret/data/x#y -- sleep 9.5" // a token lives 10 s
 				f.timeout, f.still = "20s", true
 				if !passes && kind != timeout { // that one is not over yet when the command ends
 					f.logs = "could not be renewed|renew"
@@ -254,7 +254,7 @@ func (p *toxicProxy) checkRequests() {
 }
 
 // chaosVault starts a real Vault with the secret of the fault cases and an AppRole
-// whose tokens live 4 seconds.
+// whose tokens live 10 seconds.
 func chaosVault(t *testing.T) *rig {
 	t.Helper()
 	s := newRig(t)
@@ -262,7 +262,7 @@ func chaosVault(t *testing.T) *rig {
 	s.write(t, "policy.hcl", `path "secret/data/*" { capabilities = ["read"] }`)
 	s.do(t, "policy", "write", "chaos", s.dir+"/policy.hcl")
 	s.do(t, "auth", "enable", "approle")
-	s.do(t, "write", "auth/approle/role/chaos", "token_policies=chaos", "token_ttl=4s", "token_max_ttl=1h")
+	s.do(t, "write", "auth/approle/role/chaos", "token_policies=chaos", "token_ttl=10s", "token_max_ttl=1h")
 	s.ask(t, "auth/approle/role/chaos/role-id", []byte(`{"role_id":"CANARY-role"}`))
 	s.ask(t, "auth/approle/role/chaos/custom-secret-id", []byte(`{"secret_id":"CANARY-secret-id"}`))
 	return s

@@ -59,17 +59,9 @@ func writeChaosPage(t *testing.T, all map[string][]score) {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %d processors, Linux %s.\n\n", time.Now().UTC().Format(time.DateOnly), cpus(), kernel())
-	b.WriteString("| axis | cases | passed | failed | at most beyond the bound | passed means |\n|---|--:|--:|--:|--:|---|\n")
+	b.WriteString("| axis | cases | failed | at most beyond the bound | most memory | passed means |\n|---|--:|--:|--:|--:|---|\n")
 	for _, a := range chaosAxes() {
-		failed, over := 0, time.Duration(0)
-		for _, s := range all[a.title] {
-			over = max(over, s.over)
-			if s.failed {
-				failed++
-			}
-		}
-		n := len(all[a.title])
-		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d | %s | %s |\n", a.title, anchor(a.title), n, n-failed, failed, beyond(a, over), a.means)
+		b.WriteString(a.summary(all[a.title]))
 	}
 	for _, a := range chaosAxes() {
 		fmt.Fprintf(&b, "\n### %s\n\n", a.title)
@@ -90,18 +82,33 @@ func writeChaosPage(t *testing.T, all map[string][]score) {
 	}
 }
 
+// summary is the row of an axis.
+func (a chaosAxis) summary(scores []score) string {
+	var n, failed int
+	var over time.Duration
+	var peak int64
+	for _, s := range scores {
+		over, peak = max(over, s.over), max(peak, s.peak)
+		n += max(s.count, 1)
+		if s.failed {
+			failed++
+		}
+	}
+	beyond, memory := "–", "–"
+	if a.timed {
+		beyond = fmt.Sprintf("%d ms", over.Milliseconds())
+	}
+	if peak > 0 {
+		memory = fmt.Sprintf("%d MiB", peak>>20)
+	}
+	return fmt.Sprintf("| [%s](#%s) | %d | %d | %s | %s | %s |\n", a.title, anchor(a.title), n, failed, beyond, memory, a.means)
+}
+
 func failure(s score) string {
 	if s.failed {
 		return " **FAILED**"
 	}
 	return ""
-}
-
-func beyond(a chaosAxis, over time.Duration) string {
-	if !a.timed {
-		return "–"
-	}
-	return fmt.Sprintf("%d ms", over.Milliseconds())
 }
 
 func anchor(title string) string {

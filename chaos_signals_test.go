@@ -166,7 +166,7 @@ func newSignalWorld(t *testing.T, c *chaos, sc signalCase) *signalWorld {
 		}
 		args = append(args, "-c", file)
 	case stateShutdown:
-		command = []string{"sh", "-c", "trap 'touch " + w.work + "/there' TERM; touch " + w.work + "/begun; while :; do sleep 60 & wait $!; done"}
+		command = []string{"sh", "-c", "exec 2>/dev/null; trap 'touch " + w.work + "/there' TERM; touch " + w.work + "/begun; while :; do sleep 60 & wait $!; done"}
 		args = append(args, "-f", "a=secret/data/x#y")
 	case stateRunning:
 		command = []string{"sh", "-c", "touch " + w.work + "/there; exec sleep 60"}

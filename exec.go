@@ -81,6 +81,8 @@ func startProblem(name string, err error) error {
 		p.Why, p.Fix = "not a program that the kernel can execute", "give a script a first line such as #!/bin/sh"
 	case errors.Is(err, syscall.E2BIG):
 		p.Why, p.Fix = "its arguments and environment are too long together", "deliver large secrets as files"
+	case errors.Is(err, syscall.EAGAIN):
+		p.Why, p.Fix = plan.PathCause(err), "raise the limit of processes (ulimit -u, pids.max of the cgroup)"
 	default:
 		p.Why = plan.PathCause(err)
 	}

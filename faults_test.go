@@ -232,7 +232,11 @@ func (r *faultRow) execute(t *testing.T, bin string, at faultPlace, to route) st
 	defer cancel()
 	result := filepath.Join(t.TempDir(), "result")
 	command, rest, _ := strings.Cut(cmp.Or(r.args, "init -f a=secret/data/x#y"), " ")
-	args := append(append([]string{result}, to.wrap...), filepath.Join(bin, "secretboot"), command)
+	args := []string{result}
+	if len(to.wrap) > 0 {
+		args = append(append(args, "/usr/bin/env"), to.wrap...) // which finds it
+	}
+	args = append(args, filepath.Join(bin, "secretboot"), command)
 	if !r.whole {
 		args = append(args, "--dir", at.dir, "--timeout", cmp.Or(r.timeout, "2s"))
 	}
@@ -322,6 +326,9 @@ func startOver(cmd *exec.Cmd, over map[string]string) error {
 // comes from, so all are opened first.
 func bindOver(over map[string]string) error {
 	paths, from := slices.Sorted(maps.Keys(over)), map[string]string{} // /dev before /dev/shm
+	if i := slices.Index(paths, "/proc"); i >= 0 {                     // which the others need
+		paths = append(slices.Delete(paths, i, i+1), "/proc")
+	}
 	for _, path := range paths {
 		fd, err := unix.Open(over[path], unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -331,7 +338,7 @@ func bindOver(over map[string]string) error {
 		from[path] = fmt.Sprintf("/proc/thread-self/fd/%d", fd)
 	}
 	for _, path := range paths {
-		if err := unix.Mount(from[path], path, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(from[path], path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}

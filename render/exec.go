@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -92,7 +93,7 @@ func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run,
 	if err != nil && (len(r.lacking) == 0 || errors.Is(err, errBudget)) {
 		return r, secret.Value{}, p.executionProblem(err)
 	}
-	return r, secret.New(out.text), nil
+	return r, secret.New(out.bytes()), nil
 }
 
 // hooks are the functions that the compiler put into the tree.
@@ -198,18 +199,36 @@ func (r *run) enter() (string, error) {
 	return "", r.spend(1)
 }
 
-// limited is a buffer that refuses to grow over maxOutput, and never has room for
-// more: to double it once too often would take as much memory again.
-type limited struct{ text []byte }
+// limited is a buffer that refuses to grow over maxOutput. It grows by parts: one that
+// doubles would need three times as much memory at its end.
+type limited struct {
+	parts [][]byte
+	size  int
+}
+
+const maxPart = 1 << 20
 
 func (l *limited) Write(b []byte) (int, error) {
-	need := len(l.text) + len(b)
-	if need > maxOutput {
+	if l.size+len(b) > maxOutput {
 		return 0, tooMuch("the output would be larger than 16 MiB")
 	}
-	if need > cap(l.text) {
-		l.text = append(make([]byte, 0, min(max(need, 2*cap(l.text)), maxOutput)), l.text...)
+	written := len(b)
+	for len(b) > 0 {
+		last := len(l.parts) - 1
+		if last < 0 || len(l.parts[last]) == cap(l.parts[last]) {
+			l.parts = append(l.parts, make([]byte, 0, max(512, min(max(l.size, len(b)), maxPart))))
+			last++
+		}
+		n := min(len(b), cap(l.parts[last])-len(l.parts[last]))
+		l.parts[last] = append(l.parts[last], b[:n]...)
+		b, l.size = b[n:], l.size+n
 	}
-	l.text = append(l.text, b...)
-	return len(b), nil
+	return written, nil
+}
+
+func (l *limited) bytes() []byte {
+	if len(l.parts) == 1 {
+		return l.parts[0]
+	}
+	return bytes.Join(l.parts, nil)
 }

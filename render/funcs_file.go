@@ -142,5 +142,5 @@ func executeTemplate(r *run, name string, data ...any) (string, error) {
 	if err := r.all.ExecuteTemplate(out, name, dot); err != nil {
 		return "", &located{r.p.executionProblem(err)}
 	}
-	return string(out.text), nil
+	return string(out.bytes()), nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 )
 
 const (
@@ -106,8 +107,21 @@ func (g *generator) base64(value []byte) {
 	text := base64.RawStdEncoding.AppendEncode(g.scratch, value)[:len(value)*8/6]
 	for _, width := range []int{64, 76} {
 		for from := 0; len(text) > width && from < len(text); from += width {
-			g.add("base64", text[from:min(from+width, len(text))])
+			line := text[from:min(from+width, len(text))]
+			g.add("base64", line)
+			if from > 0 && len(line) < g.min { // too short by itself, but it holds up to three bytes
+				g.joined(text[from-width:from], line)
+			}
 		}
+	}
+}
+
+// joined adds two lines with either kind of line end between them.
+func (g *generator) joined(line, next []byte) {
+	for _, end := range []string{"\n", "\r\n"} {
+		both := slices.Concat(line, []byte(end), next)
+		g.add("base64", both)
+		clear(both)
 	}
 }
 

@@ -237,3 +237,24 @@ func TestAppendersAreTheStandardLibrarys(t *testing.T) {
 }
 
 func unframe(s string) string { return s[1 : len(s)-1] }
+
+// Base64 in lines: what the last one holds is hidden too, however short it is.
+func TestShortLastLine(t *testing.T) {
+	for n := 40; n < 130; n++ {
+		value := strings.Repeat("Q7", n)[:n-3] + "zX9"
+		set, _ := New(Options{}, Secret{"a", []byte(value)})
+		text := base64.StdEncoding.EncodeToString([]byte(value))
+		for _, width := range []int{64, 76} {
+			for _, end := range []string{"\n", "\r\n"} {
+				var b strings.Builder
+				for from := 0; from < len(text); from += width {
+					b.WriteString(text[from:min(from+width, len(text))] + end)
+				}
+				got := strings.NewReplacer("***", "", "=", "", "\n", "", "\r", "").Replace(masked(t, set, []byte(b.String())))
+				if len(got) > 1 { // one character, with at most four bits, may stay: see docs/masking.md
+					t.Errorf("%d bytes in lines of %d: %q is left", n, width, got)
+				}
+			}
+		}
+	}
+}
