@@ -26,6 +26,7 @@ type storm struct {
 	name  string
 	limit int    // requests a second that Vault answers; 0: all
 	token string // the kind that the role gives: service or batch
+	uses  int    // how often it may be used; 0: without end
 
 	n, secrets int
 	ends       []time.Duration // since the first start, of those that delivered
@@ -44,6 +45,7 @@ type storm struct {
 func (b *bench) measureStorms(ctx context.Context) ([]storm, error) {
 	all := []storm{
 		{name: "no limit, service tokens", token: "service"},
+		{name: "no limit, service tokens with just as many uses", token: "service", uses: most(b.points) + 1},
 		{name: "no limit, batch tokens", token: "batch"},
 		{name: fmt.Sprintf("%d requests a second, service tokens", b.limit), token: "service", limit: b.limit},
 		{name: fmt.Sprintf("%d requests a second, batch tokens", b.limit), token: "batch", limit: b.limit},
@@ -60,7 +62,7 @@ func (b *bench) measureStorms(ctx context.Context) ([]storm, error) {
 // storm sets the role and the limit, and measures what Vault does meanwhile.
 func (b *bench) storm(ctx context.Context, s *storm) error {
 	s.n, s.secrets = b.scale, most(b.points)
-	body := map[string]any{"token_policies": role, "token_ttl": "1h", "token_type": s.token}
+	body := map[string]any{"token_policies": role, "token_ttl": "1h", "token_type": s.token, "token_num_uses": s.uses}
 	if err := b.server.call(ctx, http.MethodPost, "auth/approle/role/"+role, body, nil); err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestStorm(t *testing.T) {
 	}
 	var b bytes.Buffer
 	rep.write(&b, markdown)
-	if !strings.Contains(b.String(), "| delivered, of all | 5 of 5 | 5 of 5 | 5 of 5 | 5 of 5 |\n") {
+	if !strings.Contains(b.String(), "| delivered, of all | 5 of 5 | 5 of 5 | 5 of 5 | 5 of 5 | 5 of 5 |\n") {
 		t.Error(b.String())
 	}
 }
