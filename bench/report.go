@@ -226,7 +226,11 @@ func (r report) write(w io.Writer, table func(w io.Writer, title string, rows []
 		table(w, r.parts.title(), r.parts.table())
 		return
 	}
-	for _, line := range r.machine {
+	machine := r.machine
+	if len(r.storms) > 0 {
+		machine = machine[:3] // the rest is about contestants
+	}
+	for _, line := range machine {
 		fmt.Fprintf(w, "- %s\n", line)
 	}
 	if len(r.cells) > 0 {

@@ -220,7 +220,10 @@ func stormTable(all []storm) [][]string {
 	for _, s := range all {
 		rows[0] = append(rows[0], s.name)
 	}
-	least := func(s storm) float64 { // log in, read, revoke
+	least := func(s storm) float64 { // log in, read, and revoke what can be revoked
+		if s.token == "batch" {
+			return float64(s.secrets + 1)
+		}
 		return float64(s.secrets + 2)
 	}
 	each := func(f func(storm) float64) func(storm) string {
@@ -246,7 +249,7 @@ func stormTable(all []storm) [][]string {
 		{"the last after, s", at(1)},
 		{"requests", each(func(s storm) float64 { return float64(s.counts.Requests) })},
 		{"of these answered with 429", each(func(s storm) float64 { return float64(s.counts.Limited) })},
-		{"requests more than log in, read, revoke", each(func(s storm) float64 { return float64(s.counts.Requests) - least(s)*float64(s.n) })},
+		{"requests more than log in, read and, with a service token, revoke", each(func(s storm) float64 { return float64(s.counts.Requests) - least(s)*float64(s.n) })},
 		{"connections", each(func(s storm) float64 { return float64(s.counts.Connections) })},
 		{"writes and deletions in Vault's storage", each(func(s storm) float64 { return s.writes })},
 		{"reads and lists there", each(func(s storm) float64 { return s.reads })},
