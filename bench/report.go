@@ -31,7 +31,6 @@ type report struct {
 	start   starts
 	idle    []idleCell
 	storms  []storm
-	parts   parts
 	ownSize int64 // of the secretboot binary
 }
 
@@ -209,8 +208,6 @@ func (r report) save(o options, stdout io.Writer) error {
 // part is the name of what was measured, for the marks of -into.
 func (r report) part() string {
 	switch {
-	case len(r.parts.groups) > 0:
-		return "size"
 	case len(r.storms) > 0:
 		return "scale"
 	case len(r.idle) > 0:
@@ -222,10 +219,6 @@ func (r report) part() string {
 // write lays the report out; table draws one table.
 func (r report) write(w io.Writer, table func(w io.Writer, title string, rows [][]string)) {
 	fmt.Fprintf(w, "\nMade with `%s`\n\n", r.command)
-	if len(r.parts.groups) > 0 {
-		table(w, r.parts.title(), r.parts.table())
-		return
-	}
 	machine := r.machine
 	if len(r.storms) > 0 {
 		machine = machine[:3] // the rest is about contestants
