@@ -250,7 +250,7 @@ func (r report) write(w io.Writer, table func(w io.Writer, title string, rows []
 // table gives the rows of a cell with their head.
 func (c cell) table() [][]string {
 	rows := [][]string{{
-		"contestant", "wall ms", "middle half", "times floor", "CPU ms", "peak MiB", "requests", "connections", "runs",
+		"contestant", "wall ms", "fastest", "middle half", "times floor", "CPU ms", "peak MiB", "requests", "connections", "runs",
 	}}
 	var base []time.Duration
 	for _, r := range c.rows {
@@ -271,7 +271,7 @@ func (r *row) cells(base []time.Duration) []string {
 		if !r.failed() {
 			what = r.err.Error()
 		}
-		return []string{r.name, what, "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
+		return []string{r.name, what, "", "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
 	}
 	low, median, high := quartiles(r.walls())
 	_, requests, _ := quartiles(collect(r, func(s sample) int { return s.Requests }))
@@ -282,7 +282,7 @@ func (r *row) cells(base []time.Duration) []string {
 		ratio = fmt.Sprintf("%.2f", q)
 	}
 	return []string{
-		r.name, ms(median), ms(low) + " to " + ms(high), ratio, ms(r.cpu()), mib(r.rss()),
+		r.name, ms(median), ms(slices.Min(r.walls())), ms(low) + " to " + ms(high), ratio, ms(r.cpu()), mib(r.rss()),
 		fmt.Sprint(requests), fmt.Sprint(connections), fmt.Sprint(len(r.samples)),
 	}
 }

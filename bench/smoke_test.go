@@ -168,6 +168,7 @@ func TestAims(t *testing.T) {
 	for i, want := range []struct{ worst, verdict string }{
 		{"1.30 times", "**missed in 1 of 2**"},
 		{"1.30 times", "**missed in 1 of 2**"},
+		{"1.30 times", "**missed in 1 of 2**"},
 		{"2.00 times", "**missed in 1 of 2**"},
 		{"0.81 times", "holds"},
 		{"65.00 MiB", "**missed in 1 of 1**"},
