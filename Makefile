@@ -137,7 +137,6 @@ figures: build vault
 	cd bench && $(GO) build -o ../$(BIN)/bench .
 	cd bench && ../$(BIN)/bench -runs 3 -start 51 -into ../docs/benchmarks.md
 	cd bench && ../$(BIN)/bench -idle 4m -secrets 100 -into ../docs/benchmarks.md
-	cd bench && ../$(BIN)/bench -size -into ../docs/benchmarks.md
 	cd bench && ../$(BIN)/bench -scale 500 -into ../docs/scale.md
 
 fuzz:

@@ -49,7 +49,6 @@ func design() []point {
 		{20, zone, false, approle},
 		{20, far, false, approle},
 		{100, zone, false, approle},
-		{1000, zone, false, approle},
 		{20, none, true, approle},
 		{20, none, false, kubernetes},
 		{1, lan, true, kubernetes},

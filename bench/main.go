@@ -17,7 +17,7 @@
 // -start compares the start without a Vault with that of the least Go program. With
 // -idle the secretboot and the Vault Agent that stay are compared: what they use
 // while nothing happens. With -scale many bootstraps start at once against a Vault
-// that limits its rate. With -size the binary is taken apart.
+// that limits its rate.
 //
 // The report goes to standard output, -out, or between the marks of -into, progress
 // to standard error. The exit status is 0 when every run was right, 1 when one was
@@ -55,7 +55,6 @@ type options struct {
 	idle       time.Duration // 0: bootstraps are timed
 	scale      int           // 0: they are timed one by one
 	limit      int           // requests a second, with scale
-	size       bool
 	timeout    time.Duration
 	given      []string // the flags as they were given, for the report
 	path       string   // PATH, the one variable that is handed on
@@ -78,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	opts.path = os.Getenv("PATH")
-	rep, err := found(ctx, opts, stderr)
+	rep, err := measureAll(ctx, opts, stderr)
 	if err == nil {
 		err = rep.save(opts, stdout)
 	}
@@ -87,15 +86,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-// found finds out what the options ask for.
-func found(ctx context.Context, o options, progress io.Writer) (report, error) {
-	if o.size {
-		parts, err := takeApart(ctx, o, progress)
-		return report{parts: parts, command: o.command()}, err
-	}
-	return measureAll(ctx, o, progress)
 }
 
 // command makes the report again.
@@ -127,7 +117,6 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.idle, "idle", 0, "instead, leave those that stay alone for so `long`, and see what that costs")
 	f.IntVar(&o.scale, "scale", 0, "instead, start so `many` at once")
 	f.IntVar(&o.limit, "limit", 200, "with -scale, the `requests` a second that Vault answers")
-	f.BoolVar(&o.size, "size", false, "instead, tell what the binary consists of")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

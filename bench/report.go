@@ -31,7 +31,6 @@ type report struct {
 	start   starts
 	idle    []idleCell
 	storms  []storm
-	parts   parts
 	ownSize int64 // of the secretboot binary
 }
 
@@ -209,8 +208,6 @@ func (r report) save(o options, stdout io.Writer) error {
 // part is the name of what was measured, for the marks of -into.
 func (r report) part() string {
 	switch {
-	case len(r.parts.groups) > 0:
-		return "size"
 	case len(r.storms) > 0:
 		return "scale"
 	case len(r.idle) > 0:
@@ -222,11 +219,11 @@ func (r report) part() string {
 // write lays the report out; table draws one table.
 func (r report) write(w io.Writer, table func(w io.Writer, title string, rows [][]string)) {
 	fmt.Fprintf(w, "\nMade with `%s`\n\n", r.command)
-	if len(r.parts.groups) > 0 {
-		table(w, r.parts.title(), r.parts.table())
-		return
+	machine := r.machine
+	if len(r.storms) > 0 {
+		machine = machine[:3] // the rest is about contestants
 	}
-	for _, line := range r.machine {
+	for _, line := range machine {
 		fmt.Fprintf(w, "- %s\n", line)
 	}
 	if len(r.cells) > 0 {
@@ -253,7 +250,7 @@ func (r report) write(w io.Writer, table func(w io.Writer, title string, rows []
 // table gives the rows of a cell with their head.
 func (c cell) table() [][]string {
 	rows := [][]string{{
-		"contestant", "wall ms", "middle half", "times floor", "CPU ms", "peak MiB", "requests", "connections", "runs",
+		"contestant", "wall ms", "fastest", "middle half", "times floor", "CPU ms", "peak MiB", "requests", "connections", "runs",
 	}}
 	var base []time.Duration
 	for _, r := range c.rows {
@@ -274,7 +271,7 @@ func (r *row) cells(base []time.Duration) []string {
 		if !r.failed() {
 			what = r.err.Error()
 		}
-		return []string{r.name, what, "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
+		return []string{r.name, what, "", "", "", "", "", "", "", fmt.Sprint(len(r.samples))}
 	}
 	low, median, high := quartiles(r.walls())
 	_, requests, _ := quartiles(collect(r, func(s sample) int { return s.Requests }))
@@ -285,7 +282,7 @@ func (r *row) cells(base []time.Duration) []string {
 		ratio = fmt.Sprintf("%.2f", q)
 	}
 	return []string{
-		r.name, ms(median), ms(low) + " to " + ms(high), ratio, ms(r.cpu()), mib(r.rss()),
+		r.name, ms(median), ms(slices.Min(r.walls())), ms(low) + " to " + ms(high), ratio, ms(r.cpu()), mib(r.rss()),
 		fmt.Sprint(requests), fmt.Sprint(connections), fmt.Sprint(len(r.samples)),
 	}
 }
