@@ -8,7 +8,7 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build install cross demo demo-vault test test-long e2e-kubernetes check lint bench vault peers fuzz clean
+.PHONY: build install cross demo demo-vault test test-long e2e-kubernetes check lint bench instructions instructions-write vault peers fuzz clean
 
 build: $(BIN)/secretboot
 
@@ -110,6 +110,16 @@ lint:
 
 bench: build vault
 	cd bench && $(GO) build -o ../$(BIN)/bench . && ../$(BIN)/bench $(BENCHFLAGS)
+
+# What a few fixed runs take in instructions, as ratios: a fifth more than was last
+# committed fails. The second writes what is committed.
+INSTRUCTIONS := cd bench/instructions && $(GO) build -trimpath -o ../../$(BIN)/ ./reference && $(GO) run .
+
+instructions: build
+	$(INSTRUCTIONS)
+
+instructions-write: build
+	$(INSTRUCTIONS) -write
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \
