@@ -8,7 +8,7 @@ SOURCES := $(shell find . -name '*.go' -not -path './bench/*' -not -path './devv
 RACE    := $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 5s
 
-.PHONY: build install cross demo demo-vault test test-long chaos e2e-kubernetes check lint bench figures vault peers fuzz supply sbom licences weigh clean
+.PHONY: build install cross demo demo-vault test test-long chaos e2e-kubernetes check lint bench figures instructions instructions-write vault peers fuzz supply sbom licences weigh clean
 
 build: $(BIN)/secretboot
 
@@ -138,6 +138,16 @@ figures: build vault
 	cd bench && ../$(BIN)/bench -runs 3 -start 51 -into ../docs/benchmarks.md
 	cd bench && ../$(BIN)/bench -idle 4m -secrets 100 -into ../docs/benchmarks.md
 	cd bench && ../$(BIN)/bench -scale 500 -into ../docs/scale.md
+
+# What a few fixed runs take in instructions, as ratios: a fifth more than was last
+# committed fails. The second writes what is committed.
+INSTRUCTIONS := cd bench/instructions && $(GO) build -trimpath -o ../../$(BIN)/ ./reference && $(GO) run .
+
+instructions: build
+	$(INSTRUCTIONS)
+
+instructions-write: build
+	$(INSTRUCTIONS) -write
 
 fuzz:
 	GO='$(GO)' sh .ci/fuzz $(FUZZTIME)

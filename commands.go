@@ -33,6 +33,8 @@ type app struct {
 	environ   []string
 	core      *unix.Rlimit // of core files, as we were started with
 	options   []option     // see allOptions
+	only      string       // the command that is meant, when its name comes first; "": any
+	later     []func()     // declare the options of the others
 	level     *slog.LevelVar
 	logFormat string
 	early     func() // ends the watch for signals that needs no clean-up
@@ -83,6 +85,7 @@ func (a *app) commands() *cobra.Command {
 			return noCommand(root, word)
 		}
 		a.wrapping, a.probing = cmd.Name() == "run", cmd.Name() == "ready"
+		a.allFlags()
 		return &plan.Problem{Code: plan.CodeUsage, What: err.Error(), Fix: meantFlag(cmd, err) + "see " + cmd.CommandPath() + " --help"}
 	})
 	root.AddCommand(a.runCommand(), a.initCommand(), a.planCommand(), a.doctorCommand(), a.convertCommand(), a.scanCommand(), a.readyCommand(), a.shredCommand(), a.watchCommand(),

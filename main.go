@@ -79,6 +79,9 @@ func (a *app) main(args []string) int {
 	defer a.early()
 	defer a.dismissJanitor()
 	defer func() { a.unpublish() }()
+	if len(args) > 0 && slices.Contains([]string{"run", "init", "watch"}, args[0]) {
+		a.only = args[0]
+	}
 	root := a.commands()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

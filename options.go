@@ -132,22 +132,36 @@ func (a *app) allOptions() []option {
 
 // addFlags declares the options of a command.
 func (a *app) addFlags(cmd *cobra.Command) {
+	a.addSome(cmd, func(o option) bool { return o.suits(cmd.Name()) })
+}
+
+// addNamedFlags declares a few options only.
+func (a *app) addNamedFlags(cmd *cobra.Command, names []string) {
+	a.addSome(cmd, func(o option) bool { return slices.Contains(names, o.name) })
+}
+
+// addSome declares the options that a command wants. With an only command, the others
+// get theirs when somebody looks at them: see allFlags.
+func (a *app) addSome(cmd *cobra.Command, wants func(option) bool) {
+	if a.only != "" && cmd.Name() != a.only {
+		a.later = append(a.later, func() { a.addSome(cmd, wants) })
+		return
+	}
 	cmd.Flags().SortFlags = false
 	for _, o := range a.allOptions() {
-		if o.suits(cmd.Name()) {
+		if wants(o) {
 			o.addTo(cmd)
 		}
 	}
 }
 
-// addNamedFlags declares a few options only.
-func (a *app) addNamedFlags(cmd *cobra.Command, names []string) {
-	cmd.Flags().SortFlags = false
-	for _, o := range a.allOptions() {
-		if slices.Contains(names, o.name) {
-			o.addTo(cmd)
-		}
+// allFlags declares what was put off.
+func (a *app) allFlags() {
+	a.only = ""
+	for _, add := range a.later {
+		add()
 	}
+	a.later = nil
 }
 
 func (o option) addTo(cmd *cobra.Command) {

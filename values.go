@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,8 +15,15 @@ import (
 
 // known keeps values that were read, under the names that reports give them.
 type known struct {
-	mu     sync.Mutex // guards values
+	mu     sync.Mutex // guards all below
 	values []mask.Secret
+
+	// places has the values by a hash of their texts without the white space around
+	// them: a map of the texts would be a copy of each that nobody wipes. Those up
+	// to noted are in it.
+	places map[uint64][]int
+	noted  int
+	seed   maphash.Seed
 }
 
 // addFields keeps every text in a secret, those inside of maps and lists too.
@@ -59,11 +67,24 @@ func (k *known) addMade(m bootstrap.Made) {
 func (k *known) addText(name string, text []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	same := func(have mask.Secret) bool { return bytes.Equal(bytes.TrimSpace(have.Value), bytes.TrimSpace(text)) }
-	if len(text) == 0 || slices.ContainsFunc(k.values, same) {
+	if len(text) == 0 || k.has(bytes.TrimSpace(text)) {
 		return
 	}
 	k.values = append(k.values, mask.Secret{Name: name, Value: bytes.Clone(text)})
+}
+
+// has reports whether a text is there, whatever white space is around it.
+func (k *known) has(text []byte) bool {
+	if k.places == nil {
+		k.places, k.seed = map[uint64][]int{}, maphash.MakeSeed()
+	}
+	for ; k.noted < len(k.values); k.noted++ {
+		sum := maphash.Bytes(k.seed, bytes.TrimSpace(k.values[k.noted].Value))
+		k.places[sum] = append(k.places[sum], k.noted)
+	}
+	return slices.ContainsFunc(k.places[maphash.Bytes(k.seed, text)], func(i int) bool {
+		return bytes.Equal(bytes.TrimSpace(k.values[i].Value), text)
+	})
 }
 
 // take gives what was kept since the last time, to be wiped by the caller.
@@ -71,7 +92,7 @@ func (k *known) take() []mask.Secret {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	values := k.values
-	k.values = nil
+	k.values, k.places, k.noted = nil, nil, 0
 	return values
 }
 

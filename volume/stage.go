@@ -59,11 +59,13 @@ func (v *Volume) stage(f plan.File, content secret.Value) error {
 	if err := v.begin(); err != nil {
 		return v.writeProblem(f, err)
 	}
-	dir, err := v.folders(path.Dir(rel), v.dirMode(to.open()))
-	if err != nil {
-		return v.writeProblem(f, err)
+	dir := v.staged.root
+	if below := path.Dir(rel); below != "." {
+		if dir, err = v.folders(below, v.dirMode(to.open())); err != nil {
+			return v.writeProblem(f, err)
+		}
+		defer dir.Close()
 	}
-	defer dir.Close()
 	info, err := writeFile(dir, path.Base(rel), content, to, v.sink.disk)
 	if err != nil {
 		return v.writeProblem(f, err)
@@ -105,10 +107,11 @@ func (v *Volume) dirMode(open bool) fs.FileMode {
 	return 0o700
 }
 
-// folders opens the folder rel of the generation and makes what is missing.
+// folders opens the folder rel of the generation, which is not the generation itself,
+// and makes what is missing.
 func (v *Volume) folders(rel string, perm fs.FileMode) (*os.Root, error) {
 	dir, err := v.staged.root.OpenRoot(".")
-	if err != nil || rel == "." {
+	if err != nil {
 		return dir, err
 	}
 	for elem := range strings.SplitSeq(rel, "/") {
