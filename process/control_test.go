@@ -230,7 +230,7 @@ func TestRestartStopped(t *testing.T) {
 	if err := c.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	(&session{lines: c.lines}).awaitState(pid, "T")
+	(&session{lines: c.lines}).awaitStopped(pid)
 	c.restart(1)
 	c.want("got 15")
 	c.want("generation 1")
@@ -363,7 +363,7 @@ func TestRestartsOneByOne(t *testing.T) {
 }
 
 // cutFields gives the first n words of a line, joined, and the rest.
-func cutFields(line string, n int) (head, rest string, ok bool) {
+func cutFields(line string, n int) (head, rest string) {
 	at := 0
 	for range n {
 		for at < len(line) && line[at] == ' ' {
@@ -373,5 +373,5 @@ func cutFields(line string, n int) (head, rest string, ok bool) {
 			at++
 		}
 	}
-	return line[:at], line[at:], at < len(line)
+	return line[:at], line[at:]
 }

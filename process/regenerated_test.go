@@ -144,12 +144,12 @@ func TestProcess1Restarts(t *testing.T) {
 		}
 		told := map[string]bool{} // the new child and the restart, in either order
 		for len(told) < 2 && !t.Failed() {
-			head, rest, _ := cutFields(l.next(), 2)
+			head, rest := cutFields(l.next(), 2)
 			switch head {
 			case "generation " + strconv.Itoa(n):
 				told[head] = true
 				was := pid
-				first, _, _ := cutFields(rest, 1)
+				first, _ := cutFields(rest, 1)
 				if pid, _ = strconv.Atoi(strings.TrimSpace(first)); pid == was {
 					t.Errorf("process %d again", pid)
 				}
@@ -182,8 +182,8 @@ func TestTerminalAfterRestart(t *testing.T) {
 				s.want("got 15")
 				told := []string{s.next(), s.next()}
 				for _, line := range told {
-					if _, rest, _ := cutFields(line, 2); strings.HasPrefix(line, "generation") {
-						pid, _, _ := cutFields(rest, 1)
+					if _, rest := cutFields(line, 2); strings.HasPrefix(line, "generation") {
+						pid, _ := cutFields(rest, 1)
 						s.child, _ = strconv.Atoi(strings.TrimSpace(pid))
 					}
 				}

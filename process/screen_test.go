@@ -23,15 +23,15 @@ func (s *session) settings() unix.Termios {
 	return *got
 }
 
-// awaitRaw waits until the session's terminal is raw, or is not any more.
-func (s *session) awaitRaw(want bool) {
+// awaitRaw waits until the session's terminal is raw.
+func (s *session) awaitRaw() {
 	s.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(time.Millisecond) {
-		if (s.settings().Lflag&unix.ICANON == 0) == want {
+		if s.settings().Lflag&unix.ICANON == 0 {
 			return
 		}
 	}
-	s.t.Fatalf("the terminal does not become raw %v", want)
+	s.t.Fatal("the terminal does not become raw")
 }
 
 // cooked are the settings of a new terminal.
@@ -53,7 +53,7 @@ func cooked(t *testing.T) unix.Termios {
 // once, as the signal that it stands for.
 func TestScreenKeys(t *testing.T) {
 	s := newSession(t, "pty")
-	s.awaitRaw(true)
+	s.awaitRaw()
 	for range 3 {
 		s.press("\x03")
 		s.want("got 2")
@@ -71,12 +71,12 @@ func TestScreenKeys(t *testing.T) {
 func TestScreenStop(t *testing.T) {
 	s := newSession(t, "pty")
 	for range 2 {
-		s.awaitRaw(true)
+		s.awaitRaw()
 		s.press("\x1a")
 		if got := s.next(); got != "shell: stopped 19 true" {
 			t.Fatalf("%q, want the job to stop", got)
 		}
-		s.awaitState(s.child, "T")
+		s.awaitStopped(s.child)
 		if s.settings() != cooked(t) {
 			t.Error("the terminal is not as it was while the job is stopped")
 		}
@@ -87,7 +87,7 @@ func TestScreenStop(t *testing.T) {
 		}
 		s.tell("fg")
 		s.want("got 18")
-		s.awaitRaw(true)
+		s.awaitRaw()
 		s.press("\x03")
 		s.want("got 2")
 	}
@@ -107,7 +107,7 @@ func (f fuse) Write(b []byte) (int, error) {
 // TestScreenPanic: a panic of ours leaves the terminal as it was, and nobody running.
 func TestScreenPanic(t *testing.T) {
 	s := sessionWith(t, "record", "pty")
-	s.awaitRaw(true)
+	s.awaitRaw()
 	s.press("PANIC") // which the child's terminal echoes
 	for i, line := range s.ended() {
 		if i == 0 && line != "shell: ended 2 true" && line != "got 15" && line != "got 1" && line != "got 18" {
@@ -152,7 +152,7 @@ func TestScreenSize(t *testing.T) {
 func TestScreenDeaf(t *testing.T) {
 	s := sessionWith(t, "deaf", "pty")
 	s.want("ready") // its helper
-	s.awaitRaw(true)
+	s.awaitRaw()
 	s.tell("term")
 	s.want("got 15")
 	got := s.next()
@@ -175,7 +175,7 @@ func TestScreenDeaf(t *testing.T) {
 func TestScreenKilled(t *testing.T) {
 	s := sessionWith(t, "deaf", "pty")
 	s.want("ready") // its helper
-	s.awaitRaw(true)
+	s.awaitRaw()
 	s.tell("kill")
 	for _, line := range s.ended() { // until both are gone
 		switch line {

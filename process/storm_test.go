@@ -52,7 +52,7 @@ func TestRestartStorm(t *testing.T) {
 			t.Fatalf("restart %d: %v, counted %d", n, err, c.Restarts())
 		}
 		for got := ""; got != "generation "+strconv.Itoa(n) && !t.Failed(); {
-			got, _, _ = cutFields(c.next(), 2)
+			got, _ = cutFields(c.next(), 2)
 		}
 		if got := <-codes; got != fmt.Sprint(n%256, nil) {
 			t.Fatalf("a program beside it: %s, want %d", got, n%256)

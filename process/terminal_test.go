@@ -172,16 +172,16 @@ func (s *session) front() (group, shell int) {
 	return got[0], got[1]
 }
 
-// awaitState waits until a process is in a state of proc(5), such as T.
-func (s *session) awaitState(pid int, state string) {
+// awaitStopped waits until a process is stopped (proc(5), state T).
+func (s *session) awaitStopped(pid int) {
 	s.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(time.Millisecond) {
 		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if _, rest, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(rest, state) {
+		if _, rest, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(rest, "T") {
 			return
 		}
 	}
-	s.t.Fatalf("process %d is not in state %s", pid, state)
+	s.t.Fatalf("process %d is not stopped", pid)
 }
 
 // finish ends the job and checks that nothing was told but what was read.
@@ -231,7 +231,7 @@ func TestStopAndForeground(t *testing.T) {
 				if got := s.next(); got != "shell: stopped 19 true" {
 					t.Fatalf("%q, want the job to stop and to give the terminal back", got)
 				}
-				s.awaitState(s.child, "T")
+				s.awaitStopped(s.child)
 				s.tell("fg")
 				s.want("got 18")
 				if group, _ := s.front(); group != s.child {
@@ -273,7 +273,7 @@ func TestBackgroundReader(t *testing.T) {
 	if got := s.next(); got != "shell: stopped 19 false" {
 		t.Fatalf("%q, want the job to stop in the background", got)
 	}
-	s.awaitState(s.child, "T")
+	s.awaitStopped(s.child)
 	s.tell("fg")
 	s.awaitFront(s.child)
 	s.press("hello\n")

@@ -3,7 +3,6 @@ package status_test
 import (
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,16 +27,11 @@ func (c *clock) now() time.Time       { return c.at }
 func (c *clock) pass(d time.Duration) { c.at = c.at.Add(d) }
 
 // get asks the handler as a client would.
-func get(t *testing.T, b *status.Board, method, path string) (*http.Response, string) {
+func get(t *testing.T, b *status.Board, method, path string) (*httptest.ResponseRecorder, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader("CANARY")))
-	resp := w.Result()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
+	return w, w.Body.String()
 }
 
 // sample is one line of a metric.
@@ -100,11 +94,11 @@ func TestReady(t *testing.T) {
 		if why != "" {
 			code, text, metric = http.StatusServiceUnavailable, "not ready: "+why+"\n", "0"
 		}
-		if resp, body := get(t, b, http.MethodGet, "/readyz"); resp.StatusCode != code || body != text {
-			t.Errorf("/readyz: %d %q", resp.StatusCode, body)
+		if resp, body := get(t, b, http.MethodGet, "/readyz"); resp.Code != code || body != text {
+			t.Errorf("/readyz: %d %q", resp.Code, body)
 		}
-		if resp, body := get(t, b, http.MethodGet, "/livez"); resp.StatusCode != http.StatusOK || body != "alive\n" {
-			t.Errorf("/livez: %d %q", resp.StatusCode, body)
+		if resp, body := get(t, b, http.MethodGet, "/livez"); resp.Code != http.StatusOK || body != "alive\n" {
+			t.Errorf("/livez: %d %q", resp.Code, body)
 		}
 		want(t, b, map[string]string{"secretboot_ready": metric})
 	}
@@ -206,10 +200,10 @@ func TestHandlerRefuses(t *testing.T) {
 		{http.MethodHead, "/metrics", 200},
 	} {
 		resp, body := get(t, b, c.method, c.path)
-		if resp.StatusCode != c.code || strings.Contains(body+fmt.Sprint(resp.Header), "CANARY") {
-			t.Errorf("%s %s: %d %q %v", c.method, c.path, resp.StatusCode, body, resp.Header)
+		if resp.Code != c.code || strings.Contains(body+fmt.Sprint(resp.Header()), "CANARY") {
+			t.Errorf("%s %s: %d %q %v", c.method, c.path, resp.Code, body, resp.Header())
 		}
-		if allow := resp.Header.Get("Allow"); (allow == "GET, HEAD") != (c.code == 405) {
+		if allow := resp.Header().Get("Allow"); (allow == "GET, HEAD") != (c.code == 405) {
 			t.Errorf("%s %s: Allow is %q", c.method, c.path, allow)
 		}
 	}
@@ -218,7 +212,7 @@ func TestHandlerRefuses(t *testing.T) {
 // What Prometheus' scraper goes by.
 func TestContentType(t *testing.T) {
 	resp, _ := get(t, status.New(time.Now), http.MethodGet, "/metrics")
-	if got := resp.Header.Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
+	if got := resp.Header().Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Error(got)
 	}
 }

@@ -156,7 +156,7 @@ func TestRenewToken(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			left, err := c.TokenLease(t.Context())
 			_, login, _ := c.Record()
-			if want.TTL -= 2 * time.Second; err != nil || left != want || login.Expires.Time.Before(time.Now()) {
+			if want.TTL -= 2 * time.Second; err != nil || left != want || login.Expires.Before(time.Now()) {
 				t.Errorf("%s: left %+v, %v, expires %v", s.body, left, err, login.Expires)
 			}
 			if sent := f.bodies["auth/token/renew-self"]["increment"]; sent != "90s" {
@@ -202,7 +202,7 @@ func TestRenewLease(t *testing.T) {
 			f.say("PUT sys/leases/renew", s.status, s.body)
 			got, err := c.RenewLease(t.Context(), id, 90*time.Second)
 			for _, kind := range []error{ErrLeaseLost, ErrTokenLost} {
-				if errors.Is(err, kind) != (lost == kind) {
+				if errors.Is(err, kind) != errors.Is(lost, kind) {
 					t.Errorf("%s: %v", s.body, err)
 				}
 			}
@@ -212,7 +212,7 @@ func TestRenewLease(t *testing.T) {
 			if f.bodies["sys/leases/renew"]["lease_id"] != id || f.bodies["sys/leases/renew"]["increment"] != "90s" {
 				t.Errorf("sent %v", f.bodies["sys/leases/renew"])
 			}
-			gone := lost == ErrTokenLost || lost != nil && s.status == 400 && !strings.Contains(s.body, "max TTL")
+			gone := errors.Is(lost, ErrTokenLost) || lost != nil && s.status == 400 && !strings.Contains(s.body, "max TTL")
 			if c.HasLeases() == gone { // one that gets no more time has what is left of it
 				t.Errorf("%s: leases %v", s.body, c.HasLeases())
 			}
