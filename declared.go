@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -86,6 +87,10 @@ func openInput(path string) (io.ReadCloser, error) {
 	}
 	if err := awaitWriter(f); err != nil {
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
+	}
+	const large = 256 << 10 // bytes; what is read from it takes twenty times as much
+	if info, err := f.Stat(); err == nil && info.Size() > large {
+		debug.SetGCPercent(paceMany)
 	}
 	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // no regular file has one
 	return f, nil

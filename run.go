@@ -196,15 +196,20 @@ func (a *app) pending() error {
 	return nil
 }
 
-// pace is how much garbage there may be beside what lives, in percent (GOGC), until
-// everything is delivered. With few secrets it never comes to a collection, which
-// costs more than the few MiB; with thousands it is memory that is short in a pod.
+// How much garbage there may be beside what lives, in percent (GOGC), until everything
+// is delivered. With few secrets it never comes to a collection, which costs more than
+// the few MiB; with thousands it is memory that is short in a pod.
+const (
+	paceFew  = 200
+	paceMany = 25
+)
+
 func pace(p plan.Plan) int {
 	const many = 2000
 	if len(p.Files)+len(p.Env) > many {
-		return 40
+		return paceMany
 	}
-	return 200
+	return paceFew
 }
 
 // bootstrap carries out the plan within its deadline.
