@@ -37,7 +37,7 @@ func memoryPoints() []memoryPoint {
 		{"`run` with files", 2, 1, 2, runPoint("-f", "pw=secret/app#pw")},
 		{"`run` with variables", 2, 1, 2, runPoint("-e", "PW=secret/app#pw", "--supervise")},
 		{"`watch`", 2, 1, 2, watchPoint},
-		{"`watch`, the value before a rotation", 0, 1, 2, rotatedPoint},
+		{"`watch --refresh 1s`, the value before a rotation", 0, 3, 2, rotatedPoint},
 		{"the janitor of `run`", 0, 0, 0, janitorPoint},
 		{"the process of `init --expires`", 0, 0, 0, expirePoint},
 	}
