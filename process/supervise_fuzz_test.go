@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -119,7 +120,9 @@ func (w *watched) tell(n syscall.Signal) {
 
 // again restarts the child.
 func (w *watched) again() {
-	err := w.Restart(w.t.Context(), nil)
+	ctx, cancel := context.WithTimeout(w.t.Context(), long)
+	defer cancel()
+	err := w.Restart(ctx, nil)
 	switch {
 	case w.want >= 0:
 		if !errors.Is(err, process.ErrEnded) {

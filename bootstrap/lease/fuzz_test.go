@@ -24,6 +24,9 @@ func FuzzLife(f *testing.F) {
 			lease.Rotated(start, time.Duration(first)), lease.New(start, time.Duration(first), renewable).Fixed(),
 			{},
 		}
+		if step, _ := lives[0].Next(chance); first < 0 && step != lease.Replace {
+			t.Fatalf("what has ended %v ago is not replaced: %v", -time.Duration(first), step)
+		}
 		for _, life := range lives {
 			now := checkLife(t, life, start, chance)
 			for _, ttl := range []int64{second, third, second} {
