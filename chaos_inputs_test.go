@@ -108,8 +108,10 @@ func badResponses() []faultCase {
 		{name: "a variable of 200 kB", args: "run -e A=secret/data/x#y -- true", does: value(`"` + strings.Repeat("a", 200_000) + `"`), code: 125, why: "A"},
 		{name: "20,000 levels", does: value(deep), code: 76, why: foreign},
 		{name: "17 MiB", does: value(`"` + strings.Repeat("a", 17<<20) + `"`), code: 76, why: "the answer is larger than"},
-		{name: "a field whose name climbs", args: "init -c CONF/c.yaml", files: map[string]string{"c.yaml": "files: [{ path: a, secret: secret/data/x, format: files }]\n"},
-			does: answers(`{"data":{"data":{"../../name":"CANARY"},"metadata":{"created_time":"2026-01-01T00:00:00Z","version":1}}}`), code: 78, why: `c\.yaml:1`},
+		{
+			name: "a field whose name climbs", args: "init -c CONF/c.yaml", files: map[string]string{"c.yaml": "files: [{ path: a, secret: secret/data/x, format: files }]\n"},
+			does: answers(`{"data":{"data":{"../../name":"CANARY"},"metadata":{"created_time":"2026-01-01T00:00:00Z","version":1}}}`), code: 78, why: `c\.yaml:1`,
+		},
 	}
 	for i := range cases {
 		cases[i].name = "response: " + cases[i].name
