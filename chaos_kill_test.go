@@ -176,7 +176,7 @@ func newKillWorld(t *testing.T, c *chaos, mode int, before bool) *killWorld {
 	w := &killWorld{t: t, bin: filepath.Join(c.bin, "secretboot"), mode: mode, sink: faultSink(t), work: t.TempDir()}
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.work, "TMPDIR=" + w.work, "VAULT_ADDR=" + plain(t, s).address,
-		"VAULT_ROLE_ID=CANARY-role", "VAULT_SECRET_ID=CANARY-secret-id",
+		"VAULT_ROLE_ID=CANARY-role", "VAULT_SECRET_ID=CANARY-secret-id", "GOMAXPROCS=1", // the fewer threads there are, the more alike runs are
 	}
 	if before {
 		if code, out := w.run(w.command("init", "")...); code != 0 {
