@@ -73,8 +73,10 @@ func (c *chaos) kills(t *testing.T) []score {
 	}
 	count, reached := make([]int, len(rows)), make([]int, len(rows))
 	scores := each(t, 4, points, killPoint.String, func(t *testing.T, k killPoint) score {
-		if c.killAt(t, k) {
-			return score{result: "killed"}
+		for range 3 { // who comes to a call first differs from run to run
+			if c.killAt(t, k) {
+				return score{result: "killed"}
+			}
 		}
 		return score{}
 	})
