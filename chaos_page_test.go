@@ -69,16 +69,28 @@ func writeChaosPage(t *testing.T, all map[string][]score) {
 			signalMatrix(&b, all[a.title])
 			continue
 		}
-		b.WriteString("| case | " + a.column + " | what is said |\n|---|---|---|\n")
-		for _, s := range all[a.title] {
-			fmt.Fprintf(&b, "| %s | %s%s | %s |\n", s.name, s.result, failure(s), strings.ReplaceAll(s.said, "|", `\|`))
-		}
+		a.table(&b, all[a.title])
 	}
 	text := string(read(t, chaosPage))
 	before, rest, _ := strings.Cut(text, scoreBegin)
 	_, after, _ := strings.Cut(rest, scoreEnd)
 	if err := os.WriteFile(chaosPage, []byte(before+scoreBegin+b.String()+"\n"+scoreEnd+after), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// table has a row for each case; where nothing is said there is no column for it.
+func (a chaosAxis) table(b *strings.Builder, scores []score) {
+	says := slices.ContainsFunc(scores, func(s score) bool { return s.said != "" })
+	last := func(text string) string {
+		if !says {
+			return ""
+		}
+		return " " + strings.ReplaceAll(text, "|", `\|`) + " |"
+	}
+	fmt.Fprintf(b, "| case | %s |%s\n|---|---|%s\n", a.column, last("what is said"), strings.ReplaceAll(last("---"), " ", ""))
+	for _, s := range scores {
+		fmt.Fprintf(b, "| %s | %s%s |%s\n", s.name, s.result, failure(s), last(s.said))
 	}
 }
 

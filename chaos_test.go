@@ -83,6 +83,10 @@ func chaosAxes() []chaosAxis {
 			title: "Masking", means: "no leak, all other bytes as they were", column: "cases",
 			names: maskingNames, run: func(t *testing.T, c *chaos) []score { return c.masking(t) },
 		},
+		{
+			title: "Peers", means: "ours is as documented; the others' are what was seen", column: "what was seen",
+			names: peerNames, run: func(t *testing.T, c *chaos) []score { return c.peers(t) },
+		},
 	}
 }
 

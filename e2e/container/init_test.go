@@ -238,7 +238,7 @@ func testKilledInside(t *testing.T, e *engine) {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 0 && len(e.pids(t, inside.name)) == 2
 	})
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 5*time.Second { // 2 s, and what a busy engine needs to look at processes
 		t.Errorf("it took %v", d)
 	}
 	_ = cmd.Wait()
