@@ -220,8 +220,8 @@ func (r report) part() string {
 func (r report) write(w io.Writer, table func(w io.Writer, title string, rows [][]string)) {
 	fmt.Fprintf(w, "\nMade with `%s`\n\n", r.command)
 	machine := r.machine
-	if len(r.storms) > 0 {
-		machine = machine[:3] // the rest is about contestants
+	if r.part() != "cells" {
+		machine = machine[:3] // the rest is about how contestants bootstrap
 	}
 	for _, line := range machine {
 		fmt.Fprintf(w, "- %s\n", line)
@@ -240,6 +240,9 @@ func (r report) write(w io.Writer, table func(w io.Writer, title string, rows []
 	}
 	if len(r.storms) > 0 {
 		table(w, stormTitle(r.storms), stormTable(r.storms))
+	}
+	if r.part() != "cells" {
+		fmt.Fprintln(w)
 		return
 	}
 	table(w, "What was run", append([][]string{{"contestant", "what it does"}}, r.notes...))
