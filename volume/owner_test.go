@@ -192,7 +192,7 @@ func TestShredPathOfPlantedHardLink(t *testing.T) {
 
 // rootOnly are the tests that a plain user cannot run, and those that would
 // start the whole again.
-const rootOnly = "^(TestOwner|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestReadyOfAnotherUser|TestNamesOfAnotherUserAreForeign|TestFull|" +
+const rootOnly = "^(TestOwner|TestExamineFindsForeignMarker|TestReadOnlyRoot|TestNoAccountFiles|TestPrivateMountOnPlantedFolder|TestSetgidFolder|TestMarkerOfAnotherUserRefused|TestReadyOfAnotherUser|TestNamesOfAnotherUserAreForeign|TestFull|" +
 	"TestExamineReadOnly|TestExamineFull|TestTryPrivate|TestFullAtCommit|TestNoRoomForMarker|TestReadOnlySink|TestPlantedSinkRefused|" +
 	"TestGroup|TestLostFolderIsNotForeign|TestAsPlainUser|TestWithoutProc|TestWithoutProcAsPlainUser)$"
 
