@@ -73,8 +73,12 @@ func TestCount(t *testing.T) {
 		for range 5 {
 			post([]byte("x"))
 		}
-		if got, want := p.Close(), (proxy.Stats{Requests: 5, Connections: 1}); got != want {
+		got := p.Close()
+		if want := (proxy.Stats{Requests: 5, Connections: 1, Bytes: got.Bytes}); got != want {
 			t.Errorf("rtt %v: got %+v, want %+v", rtt, got, want)
+		}
+		if least := int64(5 * len("HTTP/1.1 200 OK\r\n\r\nx")); got.Bytes < least || got.Bytes > 100*least {
+			t.Errorf("rtt %v: %d bytes came for five answers of one byte each", rtt, got.Bytes)
 		}
 	}
 }
