@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -196,25 +195,9 @@ func (a *app) pending() error {
 	return nil
 }
 
-// How much garbage there may be beside what lives, in percent (GOGC), until everything
-// is delivered. With few secrets it never comes to a collection, which costs more than
-// the few MiB; with thousands it is memory that is short in a pod.
-const (
-	paceFew  = 200
-	paceMany = 25
-)
-
-func pace(p plan.Plan) int {
-	const many = 2000
-	if len(p.Files)+len(p.Env) > many {
-		return paceMany
-	}
-	return paceFew
-}
-
 // bootstrap carries out the plan within its deadline.
 func (a *app) bootstrap(parent context.Context, p plan.Plan, t *target, private bool) (*bootstrap.Held, error) {
-	defer debug.SetGCPercent(debug.SetGCPercent(pace(p)))
+	defer paceCollector(p)()
 	a.warnReplaced(p)
 	a.forget(p)
 	a.early()

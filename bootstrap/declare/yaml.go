@@ -17,8 +17,8 @@ import (
 
 // The bounds of a file.
 const (
-	maxTokens = 20_000  // of the words and signs of HCL
-	maxNodes  = 100_000 // enough for 10,000 files; aliases counted with all that they stand for
+	maxTokens = 20_000 // of the words and signs of HCL
+	maxNodes  = 80_000 // enough for 10,000 files; aliases counted with all that they stand for
 	maxDepth  = 32
 )
 
