@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -88,9 +87,8 @@ func openInput(path string) (io.ReadCloser, error) {
 	if err := awaitWriter(f); err != nil {
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: err}, f.Close())
 	}
-	const large = 256 << 10 // bytes; what is read from it takes twenty times as much
-	if info, err := f.Stat(); err == nil && info.Size() > large {
-		debug.SetGCPercent(paceMany)
+	if info, err := f.Stat(); err == nil {
+		paceInput(info.Size())
 	}
 	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // no regular file has one
 	return f, nil

@@ -26,6 +26,15 @@ func pace(p plan.Plan) int {
 	return paceFew
 }
 
+// paceInput is for a file that is about to be read, of so many bytes: what a large
+// one becomes takes twenty times as much.
+func paceInput(size int64) {
+	const large = 256 << 10
+	if size > large {
+		debug.SetGCPercent(paceMany)
+	}
+}
+
 // paceCollector sets the collector's pace for a bootstrap; restore gives back what it
 // was.
 func paceCollector(p plan.Plan) (restore func()) {

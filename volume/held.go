@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -108,11 +107,8 @@ func (s sink) shredDisplaced(h held, name string) error {
 // remove removes the folder, empty, wherever it is: in parent or where the kernel
 // says, which tells only in /proc.
 func (h held) remove(parent *os.Root) bool {
-	names, _ := list(parent)
-	for _, name := range names {
-		if h.isAt(parent, name) {
-			return parent.Remove(name) == nil
-		}
+	if name := h.nameIn(parent); name != "" {
+		return parent.Remove(name) == nil
 	}
 	now := h.path()
 	return now != "" && unix.Rmdir(now) == nil
@@ -278,7 +274,7 @@ func (c Claim) shredDisplaced(s sink) error {
 		case err != nil:
 			ps.Add(s.problem(plan.Origin{}, err))
 			continue
-		case !h.isIn(s.root):
+		case !isGeneration(h.nameIn(s.root)):
 			ps.Add(s.shredDisplaced(h, "a renamed folder"))
 		}
 		_ = h.close()
@@ -286,8 +282,13 @@ func (c Claim) shredDisplaced(s sink) error {
 	return join(ps)
 }
 
-// isIn tells whether the folder has the name of a generation in parent.
-func (h held) isIn(parent *os.Root) bool {
-	names, err := list(parent)
-	return err == nil && slices.ContainsFunc(names, func(name string) bool { return isGeneration(name) && h.isAt(parent, name) })
+// nameIn gives the name of the folder in parent, "" when it is not there.
+func (h held) nameIn(parent *os.Root) string {
+	names, _ := list(parent)
+	for _, name := range names {
+		if h.isAt(parent, name) {
+			return name
+		}
+	}
+	return ""
 }

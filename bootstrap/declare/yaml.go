@@ -241,11 +241,7 @@ func (r *yamlReader) buildMap(n *yaml.Node, depth int) *node {
 		m.pos = posOf(n.Content[0])
 	}
 	var merged []*node
-	twice := m.has
-	if many := len(n.Content) / 2; many > 50 { // not gone through for each key
-		met := make(map[string]bool, many)
-		twice = func(key string) bool { there := met[key]; met[key] = true; return there }
-	}
+	met := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		built, keyPos := r.build(n.Content[i+1], depth+1), posOf(k)
@@ -257,9 +253,10 @@ func (r *yamlReader) buildMap(n *yaml.Node, depth int) *node {
 			r.fail(keyPos, "a key must be plain text", "")
 		case k.ShortTag() == "!!merge":
 			merged = append(merged, r.mergeSources(built, keyPos)...)
-		case twice(k.Value):
+		case met[k.Value]:
 			r.note(keyPos, fmt.Sprintf("the key %q is there twice", k.Value), "keep one of the two")
 		default:
+			met[k.Value] = true
 			m.pairs = append(m.pairs, pair{k.Value, keyPos, built})
 		}
 	}
