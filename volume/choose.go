@@ -159,7 +159,7 @@ func sweepSibling(parent *os.Root, dir, name string) (bool, error) {
 		return false, errors.Join(m.file.Close(), root.Close())
 	}
 	m.rec.Ephemeral = true
-	return true, sink{dir: dir, root: root}.clear(m)
+	return true, sink{dir: dir, held: held{root: root}}.clear(m)
 }
 
 // mayBeDead tells a folder that is to be swept if nobody holds its lock: one

@@ -94,7 +94,7 @@ func (c Claim) open() (*sink, error) {
 	if err != nil {
 		return nil, folderProblem(&o, err)
 	}
-	s := &sink{dir: c.Dir, root: root}
+	s := &sink{dir: c.Dir, held: held{root: root}}
 	if s.disk, err = onDisk(root); err != nil {
 		_ = root.Close()
 		return nil, s.problem(o.Origin, err)

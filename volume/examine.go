@@ -274,7 +274,7 @@ func TryPrivate(dir string) error {
 			failed <- folderProblem(o, err)
 			return
 		}
-		s := sink{dir: dir, root: root}
+		s := sink{dir: dir, held: held{root: root}}
 		runtime.LockOSThread() // for good: see mountPrivate
 		err = s.mountPrivate(o)
 		_ = s.root.Close()

@@ -17,7 +17,9 @@ import (
 // mode: a command of the same user can rename it and take our rights away.
 type held struct {
 	root *os.Root
-	self *os.File // of the same folder: fchmod(2) works when nothing below root can be opened
+	// self is of the same folder: fchmod(2) works when nothing below root can be opened.
+	// It is nil where nobody can have taken our rights away.
+	self *os.File
 }
 
 // hold takes root over, also when it fails.
@@ -29,10 +31,19 @@ func hold(root *os.Root) (held, error) {
 	return held{root, self}, nil
 }
 
-func (h held) close() error { return errors.Join(h.self.Close(), h.root.Close()) }
+// close gives the folder up.
+func (h held) close() error {
+	if h.self == nil {
+		return h.root.Close()
+	}
+	return errors.Join(h.self.Close(), h.root.Close())
+}
 
 // regain gives us our rights to a folder of ours back.
 func (h held) regain() {
+	if h.self == nil {
+		return
+	}
 	info, err := h.self.Stat()
 	if err == nil && ownedByUs(info) && info.Mode().Perm()&0o700 != 0o700 {
 		_ = h.self.Chmod(info.Mode() | 0o700) // whoever needs them hears of it
@@ -49,6 +60,9 @@ func (h held) isAt(parent *os.Root, name string) bool {
 // path gives the name that the folder has now, "" when it has none or none can be
 // told: the kernel tells it in /proc alone (proc_pid_fd(5)).
 func (h held) path() string {
+	if h.self == nil {
+		return ""
+	}
 	now, err := os.Readlink(procPath(h.self))
 	if err != nil {
 		return ""
@@ -65,10 +79,7 @@ func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.
 
 // now gives s with the path that the folder has now.
 func (s sink) now() sink {
-	if s.self == nil {
-		return s
-	}
-	if path := (held{s.root, s.self}).path(); path != "" {
+	if path := s.path(); path != "" {
 		s.dir = path
 	}
 	return s
@@ -254,7 +265,7 @@ func (c Claim) openHandle() (*sink, error) {
 	if err != nil {
 		return nil, s.problem(plan.Origin{}, err)
 	}
-	s.root, s.self = h.root, h.self
+	s.held = h
 	*s = s.now()
 	if s.disk, err = onDisk(s.root); err != nil {
 		return nil, s.problem(plan.Origin{}, err)

@@ -33,7 +33,7 @@ func Ready(dir string, now time.Time) error {
 	case err != nil:
 		return folderProblem(&o, err)
 	}
-	v := &Volume{opts: o, sink: sink{dir: o.Dir, root: root}}
+	v := &Volume{opts: o, sink: sink{dir: o.Dir, held: held{root: root}}}
 	defer root.Close()
 	return v.usable(now)
 }

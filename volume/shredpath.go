@@ -68,7 +68,7 @@ func shredFolder(path string) error {
 	if err != nil {
 		return folderProblem(&o, err)
 	}
-	s := sink{dir: path, root: root}
+	s := sink{dir: path, held: held{root: root}}
 	if s.disk, err = onDisk(root); err != nil {
 		_ = root.Close()
 		return s.problem(o.Origin, err)

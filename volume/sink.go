@@ -23,30 +23,14 @@ var errSwapped = errors.New("replaced by someone while it was opened")
 
 // sink is an opened folder.
 type sink struct {
+	held
 	dir  string
-	root *os.Root
-	self *os.File // of root, for when nothing below it can be opened; nil where nobody can have taken our rights away
-	made bool     // created by us, or by a secretboot before us
-	disk bool     // not in memory
+	made bool // created by us, or by a secretboot before us
+	disk bool // not in memory
 
 	private bool // on a mount of our own
 
 	above []string // the folders above it that we made, the highest first
-}
-
-// close gives the folder up.
-func (s sink) close() error {
-	if s.self == nil {
-		return s.root.Close()
-	}
-	return held{s.root, s.self}.close()
-}
-
-// regain gives us our rights to the folder back.
-func (s sink) regain() {
-	if s.self != nil {
-		held{s.root, s.self}.regain()
-	}
 }
 
 // abandon gives an opened folder up, and removes it if we created it.
