@@ -18,7 +18,8 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 
 // startBackground starts what `end` waits for.
 func startBackground(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []string) {
-	b := &background{cmd: cmd, want: number(ts, want), done: make(chan error, 1), args: args}
+	rememberLate(ts)
+	b := &background{cmd: cmd, err: ts.MkAbs("err"), want: number(ts, want), done: make(chan error, 1), args: args}
 	out, err := os.Create(ts.MkAbs("out"))
 	ts.Check(err)
 	errOut, err := os.Create(ts.MkAbs("err"))
@@ -29,6 +30,16 @@ func startBackground(ts *testscript.TestScript, cmd *exec.Cmd, want string, args
 	go func() { b.done <- b.cmd.Wait(); out.Close(); errOut.Close() }()
 	ts.Defer(func() { _ = b.cmd.Process.Kill() })
 	current(ts).bg = b
+}
+
+// rememberLate keeps for `canary` what was said after the end of the background one: by
+// its janitor.
+func rememberLate(ts *testscript.TestScript) {
+	if b := current(ts).bg; b != nil {
+		errOut, err := os.ReadFile(b.err)
+		ts.Check(err)
+		remember(ts, b.args, nil, errOut)
+	}
 }
 
 func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
@@ -45,7 +56,7 @@ func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(readErr)
 		errOut, readErr := os.ReadFile(ts.MkAbs("err"))
 		ts.Check(readErr)
-		record(ts, b.args, out, errOut)
+		remember(ts, b.args, out, errOut)
 		if code := exitCode(ts, err); code != b.want {
 			ts.Fatalf("it ended with %d, not %d", code, b.want)
 		}

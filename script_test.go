@@ -137,6 +137,7 @@ type background struct {
 	want int
 	done chan error
 	args []string
+	err  string // the file that it and its janitor write errors to
 }
 
 // secretboot makes the command line of the real binary under test.
@@ -194,6 +195,12 @@ func runCommand(ts *testscript.TestScript, cmd *exec.Cmd, want string, args []st
 func record(ts *testscript.TestScript, args []string, out, errOut []byte) {
 	ts.Check(os.WriteFile(ts.MkAbs("out"), out, 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("err"), errOut, 0o600))
+	remember(ts, args, out, errOut)
+}
+
+// remember keeps output for `canary`. What is in out and err stays as it is: a janitor
+// may be writing there.
+func remember(ts *testscript.TestScript, args []string, out, errOut []byte) {
 	all, err := os.OpenFile(allOutput(ts), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	defer all.Close()
@@ -262,7 +269,8 @@ func waitFor(ts *testscript.TestScript, what string, ok func() bool) {
 			return
 		}
 	}
-	ts.Fatalf("waited 30 s in vain for %s", what)
+	said, _ := os.ReadFile(ts.MkAbs("err"))
+	ts.Fatalf("waited 30 s in vain for %s; err is\n%s", what, said)
 }
 
 func cmdTmpfs(ts *testscript.TestScript, _ bool, args []string) {
@@ -312,6 +320,7 @@ func cmdSetenv(ts *testscript.TestScript, _ bool, args []string) {
 // where it can, and for the tokens that the places signed, where no secret may be: in all output of secretboot so far,
 // in every file below the work folder that the harness did not write, and in the arguments of its processes.
 func cmdCanary(ts *testscript.TestScript, _ bool, args []string) {
+	rememberLate(ts)
 	said, err := os.ReadFile(allOutput(ts))
 	if err != nil && current(ts).bg == nil {
 		ts.Fatalf("secretboot was not run yet: %v", err)
