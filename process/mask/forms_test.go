@@ -47,7 +47,8 @@ func decodes(kind string, form, value []byte) bool {
 	switch kind {
 	case "literal":
 		unix := func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")) }
-		return bytes.Equal(unix(form), unix(value))
+		// A carriage return of the value's own may stand before one that is left out.
+		return bytes.Equal(form, unix(value)) || bytes.Equal(unix(form), unix(value))
 	case "line":
 		return !bytes.Contains(form, []byte("\n")) && bytes.Contains(value, form)
 	case "hex":
