@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,27 +33,33 @@ func (j *Job) gather(ctx context.Context) ([]output, error) {
 // is independent is read at the same time.
 func (j *Job) fill(ctx context.Context, read readFunc, g *generation) error {
 	in := render.Input{Answers: g.answers, Lookup: j.deps.Lookup, File: j.file, Memory: &render.Memory{}}
-	if err := j.search(ctx, read, g); err != nil {
+	var needs []render.Need
+	var err error
+	if j.inBatches() {
+		if needs, err = j.fillBatches(ctx, in, g); err != nil || len(needs) == 0 {
+			return err
+		}
+	} else if err = j.search(ctx, read, g); err != nil {
 		return err
 	}
-	var needs []render.Need
+	var last plan.Origin
 	for range maxPasses {
 		j.fetch(ctx, read, needs, g)
 		if err := signalled(ctx); err != nil {
 			return err
 		}
-		lacking, err := j.render(ctx, in, g)
+		lacking, err := j.render(ctx, in, g, 0, len(j.items))
 		if cause := signalled(ctx); err != nil && cause != nil {
 			return cause // a signal ended a template
 		}
 		if err != nil || len(lacking) == 0 {
 			return err
 		}
-		needs = lacking
+		needs, last = lacking, lacking[0].Read.Origin
 	}
 	return &plan.Problem{
 		Code: plan.CodeData, What: "template", Why: "asked " + strconv.Itoa(maxPasses) + " times for a path that it computed from what it had read before",
-		Fix: "name the paths literally where you can", Origin: needs[0].Read.Origin,
+		Fix: "name the paths literally where you can", Origin: last,
 	}
 }
 
@@ -69,7 +76,7 @@ func signalled(ctx context.Context) error {
 // lead to, folder by folder. They bound themselves, and no template is executed
 // before they have come to their end.
 func (j *Job) search(ctx context.Context, read readFunc, g *generation) error {
-	var needs []render.Need
+	needs := make([]render.Need, 0, len(j.items))
 	for i, it := range j.items {
 		// A template is read ahead for the first time only: it may leave some of its
 		// paths unread, and each of them could make a new lease.
@@ -109,18 +116,17 @@ type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secre
 
 // fetch reads what answers does not have yet, as much at the same time as the
 // client has under way. Not more: a goroutine for each of ten thousand secrets takes
-// more memory than all of them.
+// more memory than all of them. So it makes its list in the place of needs.
 func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *generation) {
 	// The list comes first: answers is written to as soon as one is asked for.
-	var ask []render.Need
-	seen := map[string]bool{}
-	for _, n := range needs {
+	seen := make(map[string]bool, len(needs))
+	ask := slices.DeleteFunc(needs, func(n render.Need) bool {
 		key := n.Key()
-		if _, known := g.answers[key]; !known && !seen[key] {
-			seen[key] = true
-			ask = append(ask, n)
-		}
-	}
+		_, known := g.answers[key]
+		again := seen[key]
+		seen[key] = true
+		return known || again
+	})
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -155,13 +161,13 @@ func (j *Job) readOne(ctx context.Context, read readFunc, n render.Need) (secret
 	return read(ctx, n.Read, body)
 }
 
-// render makes the parts that are not done. Their problems are collected; what
-// templates lack is reported only when there is no problem.
-func (j *Job) render(ctx context.Context, in render.Input, g *generation) ([]render.Need, error) {
+// render makes the parts from one to before another that are not done. Their problems
+// are collected; what templates lack is reported only when there is no problem.
+func (j *Job) render(ctx context.Context, in render.Input, g *generation, from, to int) ([]render.Need, error) {
 	var lacking []render.Need
 	var ps plan.Problems
-	for i, it := range j.items {
-		p := &g.parts[i]
+	for i := from; i < to; i++ {
+		it, p := j.items[i], &g.parts[i]
 		if p.done {
 			continue
 		}

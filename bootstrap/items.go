@@ -44,6 +44,7 @@ type output struct {
 // compile makes the sources of a plan ready. All problems are reported together.
 func compile(p plan.Plan) ([]item, error) {
 	c := compiler{plan: &p}
+	c.language.Small = len(p.Files)+len(p.Env) > manyItems
 	for i := range p.Files {
 		f := &p.Files[i]
 		c.add(item{file: f, optional: f.Optional, origin: f.Origin}, f.Source, nil)

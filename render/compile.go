@@ -24,10 +24,7 @@ const root = "\x00"
 type Program struct {
 	name    string
 	origin  plan.Origin
-	trees   []*parse.Tree // what a template is made of when it runs
 	dialect dialect
-	sites   []site
-	exprs   []site // the expressions that text/template evaluates: their places
 	reads   []plan.Read
 	writes  []plan.Read // for those who want to know; their arguments are left out
 	open    bool        // some path is computed
@@ -35,6 +32,15 @@ type Program struct {
 	exact   bool        // a key that a map lacks is an error where it is named
 	calls   []string    // the functions that occur, each once
 	now     func() time.Time
+	*body   // nil: again makes a program that has it
+	again   func() (*Program, error)
+}
+
+// body is what only an execution needs.
+type body struct {
+	trees []*parse.Tree // what a template is made of when it runs
+	sites []site
+	exprs []site // the expressions that text/template evaluates: their places
 }
 
 // site is a place in the template that the rewritten tree refers to by number.
@@ -49,6 +55,12 @@ type site struct {
 // to compile a small template, so one serves all templates of a plan. The zero
 // Language is ready; it may not be used by two goroutines at once.
 type Language struct {
+	// Small is for a plan of thousands of templates: a Program keeps nothing that only
+	// its execution needs, and each execution compiles it again. The trees of
+	// a template take some 2 KiB, its text a hundred bytes. Such programs may not be
+	// executed at the same time as others of the Language.
+	Small bool
+
 	tables  map[plan.Dialect]*table
 	methods map[string]bool
 }
@@ -80,12 +92,24 @@ func (l *Language) table(d plan.Dialect, make func() *table) *table {
 // number of arguments, and function that is not supported; and with CodeConfig
 // for a dialect that is not supported.
 func (l *Language) Compile(t plan.Template, origin plan.Origin) (*Program, error) {
-	return l.compile(t, origin, time.Now)
+	p, err := l.compile(t, origin, time.Now)
+	if err == nil && l.Small {
+		p.body, p.again = nil, func() (*Program, error) { return l.compile(t, origin, time.Now) }
+	}
+	return p, err
+}
+
+// complete gives p with its body.
+func (p *Program) complete() (*Program, error) {
+	if p.body == nil {
+		return p.again()
+	}
+	return p, nil
 }
 
 // compile is Compile with a clock.
 func (l *Language) compile(t plan.Template, origin plan.Origin, now func() time.Time) (*Program, error) {
-	p := &Program{whole: t.Missing == plan.MissingWhole, name: t.Name, origin: origin, now: now}
+	p := &Program{whole: t.Missing == plan.MissingWhole, name: t.Name, origin: origin, now: now, body: &body{}}
 	var ok bool
 	if p.dialect, ok = dialectOf(t.Dialect); !ok {
 		return nil, &plan.Problem{

@@ -21,6 +21,7 @@ import (
 type run struct {
 	ctx     context.Context //nolint:containedctx // the functions of a template take no context
 	p       *Program
+	id      *Program // p, or the one without a body that it was made of
 	in      Input
 	all     *template.Template        // the templates that are defined, for executeTemplate
 	lacking []Need                    // not empty: we only go on to find more of them
@@ -74,8 +75,13 @@ func (p *Program) ExecuteOver(ctx context.Context, data map[string]any) (secret.
 
 // run executes the program once.
 func (p *Program) run(ctx context.Context, in Input, data map[string]any) (*run, secret.Value, error) {
-	r := &run{ctx: ctx, p: p, in: in, asked: map[string]bool{}, used: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
+	r := &run{ctx: ctx, id: p, in: in, asked: map[string]bool{}, used: map[string]bool{}, answers: map[string]*answer{}, calls: map[[sha256.Size]byte]int{}}
 	r.scratch = &scratch{r: r, values: map[string]any{}}
+	whole, err := p.complete()
+	if err != nil {
+		return r, secret.Value{}, err
+	}
+	r.p, p = whole, whole
 	text, err := p.executable(r)
 	if err != nil {
 		return r, secret.Value{}, p.executionProblem(err)
@@ -226,9 +232,14 @@ func (l *limited) Write(b []byte) (int, error) {
 	return written, nil
 }
 
+// bytes gives all that was written, once, and leaves no copy behind.
 func (l *limited) bytes() []byte {
-	if len(l.parts) == 1 {
+	if len(l.parts) == 1 && l.size > cap(l.parts[0])/2 {
 		return l.parts[0]
 	}
-	return bytes.Join(l.parts, nil)
+	all := bytes.Join(l.parts, nil)
+	for _, part := range l.parts {
+		clear(part)
+	}
+	return all
 }

@@ -41,7 +41,7 @@ func (r *run) remember(f *function, args []any, invoke func() (any, error)) (any
 	if !f.varies || m == nil {
 		return invoke()
 	}
-	key := recollection{program: r.p, call: sha256.Sum256(fmt.Appendf(nil, "%s %#v", f.name, args))}
+	key := recollection{program: r.id, call: sha256.Sum256(fmt.Appendf(nil, "%s %#v", f.name, args))}
 	key.n = r.calls[key.call]
 	r.calls[key.call]++
 	if v, ok := m.kept[key]; ok {
