@@ -72,7 +72,7 @@ func options() []option {
 		{name: "allow-disk", help: "accept a folder that is not in memory", apply: toggle(func(b *builder) *plan.Setting[bool] { return &b.plan.Sink.AllowDisk })},
 		{name: "mount", kind: "MODE", help: "shared, or private: on a tmpfs of our own that only the command sees (run)", apply: applyWord(plan.MountNames(), plan.ParseMount, func(b *builder) *plan.Setting[plan.Mount] { return &b.plan.Sink.Mount })},
 		{name: "timeout", kind: "DURATION", help: "for everything up to the start of the command; 0 is for ever (default 60s)", apply: duration(func(b *builder) *plan.Setting[time.Duration] { return &b.plan.Timeout })},
-		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16)", apply: applyConnections},
+		{name: "connections", kind: "N", help: "requests to Vault under way at once (default 16); over HTTP/2 64 when not given", apply: applyConnections},
 		{name: "auth-method", kind: "METHOD", help: "token, approle, kubernetes, jwt, …; found out when not given", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Method })},
 		{name: "auth-mount", kind: "MOUNT", help: "where the auth method is mounted", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Mount })},
 		{name: "auth-role", kind: "ROLE", help: "the role to log in to", apply: text(func(b *builder) *plan.Setting[string] { return &b.plan.Login.Role })},

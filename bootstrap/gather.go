@@ -115,7 +115,7 @@ func (p *part) use(key string) { p.used = append(p.used, key) }
 type readFunc = func(context.Context, plan.Read, map[string]secret.Value) (secret.Secret, error)
 
 // fetch reads what answers does not have yet, as much at the same time as the
-// client has under way. Not more: a goroutine for each of ten thousand secrets takes
+// client may have under way. Not more: a goroutine for each of ten thousand secrets takes
 // more memory than all of them. So it makes its list in the place of needs.
 func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *generation) {
 	// The list comes first: answers is written to as soon as one is asked for.
@@ -130,7 +130,7 @@ func (j *Job) fetch(ctx context.Context, read readFunc, needs []render.Need, g *
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for range min(len(ask), j.plan.Vault.Connections.Or(plan.DefaultConnections)) {
+	for range min(len(ask), j.plan.Vault.Connections.Or(plan.DefaultStreams)) {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(len(ask)); i = next.Add(1) {
 				n, asked := ask[i-1], time.Now()

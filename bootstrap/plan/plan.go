@@ -96,7 +96,7 @@ type Vault struct {
 	BodyLimit Setting[int64] // bytes of the largest answer that is accepted
 
 	// Connections bounds the requests under way at once (HTTP/1.1: the
-	// connections too; HTTP/2 uses one); not set: DefaultConnections.
+	// connections too; HTTP/2 uses one); not set: DefaultConnections, DefaultStreams.
 	Connections Setting[int]
 
 	// KV gives the version of a KV mount that the server need not be asked
@@ -171,9 +171,13 @@ const (
 // DefaultMountSize is the size of a private mount that asks for none, in bytes.
 const DefaultMountSize = 16 << 20
 
-// DefaultConnections bounds the requests under way at once when the plan does not
-// say.
-const DefaultConnections = 16
+// DefaultConnections and, where HTTP/2 shares one connection among them, DefaultStreams
+// bound the requests under way at once when the plan does not say. A server of Go, such
+// as Vault, takes 250 on a connection.
+const (
+	DefaultConnections = 16
+	DefaultStreams     = 64
+)
 
 // KVRule says how a path relates to a KV secrets engine.
 type KVRule uint8

@@ -91,6 +91,68 @@ func readAll(ctx context.Context, c *Client, done func(path string, err error)) 
 	wg.Wait()
 }
 
+// TestStreams: once it is known that HTTP/2 is spoken, 64 requests are under way on its
+// one connection; over HTTP/1.1 there are 16, and a number that is given is it.
+func TestStreams(t *testing.T) {
+	for _, tt := range []struct {
+		http2  bool
+		given  int
+		atOnce int32
+	}{{true, 0, 64}, {false, 0, 16}, {true, 5, 5}, {false, 20, 20}} {
+		var here, failed atomic.Int32
+		var more atomic.Bool
+		full := make(chan bool) // closed when as many are under way; before, none is answered
+		var once sync.Once
+		s := &seen{}
+		server := httptest.NewUnstartedServer(asVault(s, func(n int, w http.ResponseWriter, r *http.Request) {
+			if n > 1 { // the first one tells the protocol
+				switch now := here.Add(1); {
+				case now > tt.atOnce:
+					more.Store(true)
+				case now == tt.atOnce:
+					once.Do(func() { close(full) })
+				}
+				select {
+				case <-full:
+				case <-r.Context().Done():
+				}
+				here.Add(-1)
+			}
+			refuse(w, 200, kvAnswer)
+		}))
+		ours := newAuthority(t)
+		der, key := ours.sign(serverTemplate("127.0.0.1", time.Now().Add(-time.Minute)))
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		server.EnableHTTP2 = tt.http2
+		server.StartTLS()
+		c := prepare(t, s, server.URL, func(o *Options) {
+			o.Vault.TLS.CACert = plan.Set(ours.file, plan.Origin{})
+			if tt.given > 0 {
+				o.Vault.Connections = plan.Set(tt.given, plan.Origin{})
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		if _, err := read(ctx, c, "secret/first"); err != nil {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		get := c.Generation()
+		var wg sync.WaitGroup
+		for i := range 64 {
+			wg.Go(func() {
+				if _, err := get(ctx, plan.Read{Path: "secret/data/" + strconv.Itoa(i)}, nil); err != nil {
+					failed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		cancel()
+		server.Close()
+		if more.Load() || failed.Load() > 0 {
+			t.Errorf("%+v: more at once: %t; %d came to no answer", tt, more.Load(), failed.Load())
+		}
+	}
+}
+
 // doorway is a transport whose first request does as it is told; it keeps when
 // each request came.
 type doorway struct {

@@ -233,6 +233,13 @@ func (c *Client) enter(ctx context.Context) (leave func(), f *fault) {
 	return leave, nil
 }
 
+// freeSpare lets as many requests be under way as one connection may have.
+func (c *Client) freeSpare() {
+	for range c.spare {
+		<-c.slots
+	}
+}
+
 // exchange sends r and reads its answer.
 func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer, *fault) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
@@ -253,6 +260,9 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (*answer,
 		return nil, transportFault(err, sent.Load())
 	}
 	defer resp.Body.Close()
+	if resp.ProtoMajor == 2 {
+		c.widen.Do(c.freeSpare)
+	}
 	limit := min(cmp.Or(r.limit, c.limit), c.limit)
 	text, err := readBody(resp, limit)
 	defer clear(text)

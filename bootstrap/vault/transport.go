@@ -82,7 +82,7 @@ func (c *Client) setTransport(o Options, own *keyPair) error {
 	if err := ps.Err(); err != nil {
 		return err
 	}
-	n := cap(c.slots)
+	n := o.Vault.Connections.Or(plan.DefaultConnections)
 	dialer := &net.Dialer{Timeout: tryTimeout, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy: proxy, DialContext: dialer.DialContext, TLSClientConfig: conf, ForceAttemptHTTP2: true,

@@ -88,6 +88,8 @@ type Client struct {
 	limit     int64
 	rate      *rate.Limiter // nil: none
 	slots     chan struct{} // one per request that may be under way
+	spare     int           // of slots: taken until it is known that HTTP/2 is spoken
+	widen     sync.Once
 	log       *slog.Logger
 	kv        *mounts
 	login     login
@@ -121,7 +123,7 @@ func Prepare(o Options) (*Client, error) {
 		namespace: strings.Trim(o.Vault.Namespace.Or(""), "/"),
 		redirects: o.Vault.Redirects.Or(nil),
 		limit:     o.Vault.BodyLimit.Or(DefaultBodyLimit),
-		slots:     make(chan struct{}, o.Vault.Connections.Or(plan.DefaultConnections)),
+		slots:     make(chan struct{}, o.Vault.Connections.Or(plan.DefaultStreams)),
 		kv:        newMounts(o.Vault.KV),
 		log:       o.Log,
 		address:   o.Vault.Address.Origin,
@@ -129,6 +131,12 @@ func Prepare(o Options) (*Client, error) {
 		session:   &session{},
 		blind:     map[string]bool{},
 		book:      newBook(),
+	}
+	if !o.Vault.Connections.IsSet {
+		c.spare = plan.DefaultStreams - plan.DefaultConnections
+		for range c.spare {
+			c.slots <- struct{}{}
+		}
 	}
 	c.correlation = rand.Text()
 	c.loginAs = strings.Trim(o.Login.Namespace.Or(c.namespace), "/")
