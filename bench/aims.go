@@ -91,7 +91,7 @@ func (c cell) compare(floor, best, wall, cpu, rss *worst) {
 			continue
 		}
 		for _, other := range c.rows {
-			if other.ours() || other.err != nil {
+			if other.ours() || other.err != nil || other.without == c.auth {
 				continue
 			}
 			_, times, _ := quartiles(ratios(us.walls(), other.walls()))

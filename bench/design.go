@@ -14,6 +14,7 @@ import (
 const (
 	approle    = "approle"
 	kubernetes = "kubernetes"
+	given      = "token" // made beforehand: nobody logs in, and nobody revokes it
 )
 
 // point is one cell of the design: what all contestants have to do in it.
@@ -56,6 +57,12 @@ func design() []point {
 		{100, lan, true, approle},
 		{1, far, true, approle},
 		{1000, lan, true, kubernetes},
+		{1, none, false, given},
+		{20, none, false, given},
+		{100, none, false, given},
+		{20, zone, false, given},
+		{20, far, false, given},
+		{100, zone, true, given},
 	}
 }
 
@@ -77,7 +84,7 @@ func (a axes) points() ([]point, error) {
 		return d, errors.Join(err, positive(d+1))
 	})
 	tls, err3 := list("-tls", cmp.Or(a.tls, "off"), "on or off", oneOf("off", "on"))
-	auths, err4 := list("-auth", cmp.Or(a.auths, approle), approle+" or "+kubernetes, oneOf(approle, kubernetes))
+	auths, err4 := list("-auth", cmp.Or(a.auths, approle), approle+", "+kubernetes+" or "+given, oneOf(approle, kubernetes, given))
 	var all []point
 	for _, auth := range auths {
 		for _, wire := range tls {

@@ -103,7 +103,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&a.secrets, "secrets", "", "`numbers` of secrets (default 1,20,100,1000, or the design when no flag chooses cells)")
 	f.StringVar(&a.rtts, "rtt", "", "round-trip `times` that the proxy adds (default 0,10ms)")
 	f.StringVar(&a.tls, "tls", "", "`on`, off or on,off (default off)")
-	f.StringVar(&a.auths, "auth", "", "`logins`: approle, kubernetes or both (default approle)")
+	f.StringVar(&a.auths, "auth", "", "`logins`: approle, kubernetes or token, or several (default approle)")
 	only := f.String("only", "", "contestants by `name`, comma-separated (default all): "+strings.Join(names(), ","))
 	f.IntVar(&o.runs, "runs", 0, "runs of each contestant in each cell (default 5 to 15, until they are steady)")
 	f.IntVar(&o.starts, "start", 0, "after the cells, compare so many `starts` without a Vault with those of the least Go program")

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// TestCells measures two cells in which every level of TLS and of the login
+// TestCells measures three cells in which every level of TLS and of the login
 // occurs, with all contestants, a start and a storm under a limit, for real.
 func TestCells(t *testing.T) {
 	o := forReal(t, "-runs 1 -start 1 -timeout 90s")
-	o.points = []point{{2, 0, false, approle}, {2, 0, true, kubernetes}}
+	o.points = []point{{2, 0, false, approle}, {2, 0, true, kubernetes}, {2, 0, false, given}}
 	rep, err := measureAll(t.Context(), o, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestCells(t *testing.T) {
 	}
 	for _, c := range rep.cells {
 		for _, r := range c.rows {
-			if len(r.samples) != 1 || r.samples[0].Requests < c.n+1-boolean(c.auth == approle) || r.samples[0].rss == 0 || r.cpu() == 0 {
+			if len(r.samples) != 1 || r.samples[0].Requests < c.n+1-boolean(c.auth != kubernetes) || r.samples[0].rss == 0 || r.cpu() == 0 {
 				t.Errorf("%v: %s: %+v", c, r.name, r.samples)
 			}
 		}
@@ -116,7 +116,7 @@ func TestDesign(t *testing.T) {
 			seen[level] = true
 		}
 	}
-	for _, want := range []any{1, 20, 100, 1000, 10_000, "0s", "1ms", "10ms", "50ms", false, true, approle, kubernetes} {
+	for _, want := range []any{1, 20, 100, 1000, 10_000, "0s", "1ms", "10ms", "50ms", false, true, approle, kubernetes, given} {
 		if !seen[want] {
 			t.Errorf("no cell with %v", want)
 		}

@@ -1,5 +1,5 @@
-// Command floor is the least that any bootstrap has to do: log in through AppRole or Kubernetes, read N secrets of
-// KV version 2 over at most 16 connections (over TLS one, which HTTP/2 shares), write each to a 0400 file, revoke the token.
+// Command floor is the least that any bootstrap has to do: log in through AppRole or Kubernetes, or take a token, read N secrets of
+// KV version 2 over at most 16 connections (over TLS one, which HTTP/2 shares), write each to a 0400 file, revoke the token that it logged in for.
 package main
 
 import (
@@ -35,7 +35,11 @@ func main() { // floor DIR N
 	if file := os.Getenv("JWT_FILE"); file != "" {
 		path, login = "auth/kubernetes/login", fmt.Sprintf(`{"role": "bench", "jwt": %q}`, must(os.ReadFile(file)))
 	}
-	token := call("POST", path, "", login).Auth.Token
+	token := os.Getenv("VAULT_TOKEN") // or it was given one
+	if token == "" {
+		token = call("POST", path, "", login).Auth.Token
+		defer call("POST", "auth/token/revoke-self", token, "")
+	}
 	var reads sync.WaitGroup
 	for i := range must(strconv.Atoi(os.Args[2])) {
 		reads.Go(func() {
@@ -45,7 +49,6 @@ func main() { // floor DIR N
 		})
 	}
 	reads.Wait()
-	call("POST", "auth/token/revoke-self", token, "")
 }
 
 func call(method, path, token, body string) (a answer) {
