@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -166,6 +167,7 @@ func (j *Job) readOne(ctx context.Context, read readFunc, n render.Need) (secret
 func (j *Job) render(ctx context.Context, in render.Input, g *generation, from, to int) ([]render.Need, error) {
 	var lacking []render.Need
 	var ps plan.Problems
+	late := false
 	for i := from; i < to; i++ {
 		it, p := j.items[i], &g.parts[i]
 		if p.done {
@@ -175,6 +177,10 @@ func (j *Job) render(ctx context.Context, in render.Input, g *generation, from, 
 		if err != nil && (it.optional || it.absent(in.Answers)) && plan.CodeOf(err) == plan.CodeMissing {
 			j.deps.Log.Info("left out: it is optional and its secret is missing", slog.String("declared", it.origin.String()))
 			p.done = true
+			continue
+		}
+		if errors.Is(err, errLate) { // whoever waits in vain says what for
+			late = true
 			continue
 		}
 		ps.Add(err)
@@ -187,6 +193,11 @@ func (j *Job) render(ctx context.Context, in render.Input, g *generation, from, 
 		if p.done && !j.deps.Keep {
 			j.items[i].program = nil // nobody executes it again
 		}
+	}
+	if late && len(ps) == 0 {
+		ps.Add(&plan.Problem{
+			Code: plan.CodeUnavailable, What: "templates", Why: "the time was up before they could be executed", Fix: "raise --timeout", Err: context.Cause(ctx),
+		})
 	}
 	return lacking, condense(ps).Err()
 }
@@ -226,8 +237,24 @@ func (j *Job) renderOne(ctx context.Context, it item, in render.Input, p *part) 
 	return []output{it.one(v)}, nil, nil
 }
 
+// errLate is for a template that nothing is wrong with, but that the time is up.
+var errLate = errors.New("bootstrap: no time is left to execute it")
+
+// unanswered gives the error of the first read that a template waited for in vain.
+func (it item) unanswered(answers render.Answers) error {
+	for _, r := range it.program.Reads() {
+		if err := answers[render.Need{Read: r}.Key()].Err; err != nil && plan.CodeOf(err) != plan.CodeMissing {
+			return err
+		}
+	}
+	return nil
+}
+
 // execute executes the template of an item.
 func (it item) execute(ctx context.Context, in render.Input, p *part) ([]output, []render.Need, error) {
+	if ctx.Err() != nil {
+		return nil, nil, cmp.Or(it.unanswered(in.Answers), errLate)
+	}
 	out, err := it.program.Execute(ctx, in)
 	for _, key := range out.Used {
 		p.use(key)

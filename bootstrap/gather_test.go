@@ -1,11 +1,14 @@
 package bootstrap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/secretboot/secretboot/bootstrap"
 	"github.com/secretboot/secretboot/bootstrap/plan"
@@ -344,5 +347,41 @@ func TestTooManyFields(t *testing.T) {
 	_, err = job.Run(t.Context())
 	if plan.CodeOf(err) != plan.CodeData || !strings.Contains(err.Error(), "more than 10000 fields") || len(w.files) != 0 {
 		t.Errorf("%v, %d files", err, len(w.files))
+	}
+}
+
+// TestLate: when the time is over, it is told who did not answer, and no template is
+// blamed that had no time left.
+func TestLate(t *testing.T) {
+	silent := &plan.Problem{Code: plan.CodeUnavailable, What: "vault", Why: "no answer"}
+	for _, tt := range []struct {
+		name  string
+		fails error
+		want  string
+	}{
+		{"one read has no answer", silent, "vault: no answer"},
+		{"all were answered, too late", nil, "templates: the time was up before they could be executed; raise --timeout"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.secrets["slow"] = map[string]any{"v": "x"}
+			w.during = func(ctx context.Context, e string) {
+				if e == "read slow" {
+					<-ctx.Done()
+				}
+			}
+			if tt.fails != nil {
+				w.fails["read slow"] = tt.fails
+			}
+			p := plan.Plan{Files: []plan.File{
+				template("a", `{{ with secret "app" }}{{ .Data.user }}{{ end }}`), template("b", `{{ with secret "slow" }}{{ .Data.v }}{{ end }}`),
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := w.run(t, ctx, p)
+			if ps := problems(t, err); len(ps) != 1 || ps[0].Error() != tt.want {
+				t.Errorf("%s: told %v", tt.name, err)
+			}
+		})
 	}
 }
